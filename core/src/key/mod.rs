@@ -1,0 +1,245 @@
+//! The identity of a call: what makes two calls the same to the cache.
+
+mod encoder;
+mod serializer;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    cell::Cell,
+    fmt,
+    hash::{BuildHasher, Hash, Hasher},
+    sync::{Arc, LazyLock},
+};
+
+pub use encoder::Unkeyable;
+use encoder::{ARRAY, Encoder, MAP, NULL};
+use serde::Serialize;
+
+use crate::{args::Args, context, context::Context};
+
+/// Version of the key's format, its first item: keys of different versions never meet in a shared store.
+const VERSION: u64 = 1;
+
+/// Arguments beyond this many bytes stand in the key as their digest.
+const DIGEST_BEYOND: usize = 256 << 10;
+
+/// Buffers larger than this are not kept for the next key.
+const KEPT_BYTES: usize = 64 << 10;
+
+/// The identity of a call: canonical CBOR (RFC 8949 section 4.2.1) of all that distinguishes it.
+///
+/// An array of format version, namespace, service, the identity-bearing context (see [`Context`]), method,
+/// positional and keyword arguments. Equal for any order of keyword arguments and map keys; different for other
+/// services, methods and callers, and for `1`, `1.0`, `"1"` and `true`. Arguments over 256 KiB are replaced by
+/// their BLAKE3 digest.
+///
+/// A store compares keys in full (`Eq` does) or by their [`digest`](Self::digest), never by their hash alone.
+/// `Debug` shows no content: keys hold arguments.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Key {
+    /// First, so that keys which differ are told apart by it.
+    hash: u64,
+    bytes: Vec<u8>,
+}
+
+impl Key {
+    /// A key of any bytes: for the tests of a store.
+    pub fn from_bytes(bytes: impl Into<Vec<u8>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            hash: hash(&bytes),
+            bytes,
+        }
+    }
+
+    /// The canonical form.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// A good 64-bit hash, seeded anew in each process: to choose a bucket with, not to store.
+    pub fn hash64(&self) -> u64 {
+        self.hash
+    }
+
+    /// 256 bits that stand for the key where it is too long or must not be read, the same in every process.
+    pub fn digest(&self) -> [u8; 32] {
+        blake3::derive_key("nameko-cachetools 2026-11-23 key v1", &self.bytes)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes)", self.bytes.len())
+    }
+}
+
+fn hash(bytes: &[u8]) -> u64 {
+    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
+    SEED.hash_one(Raw(bytes))
+}
+
+/// Bytes hashed without the length that `[u8]` adds: a canonical form is never a prefix of another.
+struct Raw<'a>(&'a [u8]);
+
+impl Hash for Raw<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(self.0);
+    }
+}
+
+/// What a proxy's keys begin with, written once: version, namespace, service, and the context.
+#[derive(Clone)]
+pub(crate) struct Scope {
+    start: Arc<[u8]>,
+    /// Where the context begins in `start`.
+    context_at: usize,
+}
+
+impl Scope {
+    /// The scope of one service's calls with this context.
+    pub(crate) fn new(namespace: &str, service: &str, context: &Context) -> Result<Self, Unkeyable> {
+        let mut encoder = Encoder::default();
+        encoder.head(ARRAY, 7);
+        encoder.head(0, VERSION);
+        encoder.text(namespace);
+        encoder.text(service);
+        let context_at = encoder.bytes.len();
+        Self {
+            start: encoder.bytes.into(),
+            context_at,
+        }
+        .with_context(context)
+    }
+
+    /// The same service's scope for another caller.
+    pub(crate) fn with_context(&self, context: &Context) -> Result<Self, Unkeyable> {
+        let mut encoder = Encoder::default();
+        encoder.bytes.extend_from_slice(&self.start[..self.context_at]);
+        identity(context, &mut encoder)?;
+        Ok(Self {
+            start: encoder.bytes.into(),
+            context_at: self.context_at,
+        })
+    }
+}
+
+/// Writes what of the context tells callers apart: the user id, else a digest of the auth token; the language; every
+/// key that is not nameko's own. Call ids and user agent do not.
+fn identity(context: &Context, encoder: &mut Encoder) -> Result<(), Unkeyable> {
+    let has_user = context.get(context::USER_ID).is_some();
+    let varies = |name: &str| !(name == context::USER_AGENT || name == context::AUTH_TOKEN && has_user);
+    let mut map = encoder.container(MAP, None, false)?;
+    for (name, value) in context
+        .iter()
+        .filter(|(name, value)| varies(name) && !value.is_null())
+    {
+        map.key(name)?;
+        if name == context::AUTH_TOKEN {
+            map.value(&Digest::of(value)?)?
+        } else {
+            map.value(value)?
+        }
+    }
+    map.finish()
+}
+
+/// A token's digest, so that keys hold no token.
+struct Digest([u8; 32]);
+
+impl Digest {
+    fn of(value: &serde_json::Value) -> Result<Self, Unkeyable> {
+        let mut encoder = Encoder::default();
+        value.serialize(&mut encoder)?;
+        Ok(Self(blake3::derive_key(
+            "nameko-cachetools 2026-11-23 auth token v1",
+            &encoder.bytes,
+        )))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+/// Writes the key of a call into buffers of this thread and shows it to `f`. Allocates nothing once they have grown.
+#[inline]
+pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
+    scope: &Scope,
+    method: &str,
+    args: &Args<P, K>,
+    f: impl FnOnce(&Key) -> R,
+) -> Result<R, Unkeyable> {
+    thread_local! {
+        // Taken out while in use, so that a `Serialize` that itself makes calls finds none and uses fresh ones.
+        static BUFFERS: Cell<Option<Box<Encoder>>> = const { Cell::new(None) };
+    }
+    let mut encoder = BUFFERS.take().unwrap_or_default();
+    encoder.reset();
+    encoder.bytes.extend_from_slice(&scope.start);
+    encoder.text(method);
+    let start = encoder.bytes.len();
+    let written = arguments(&mut encoder, args);
+    let result = match written {
+        Err(error) => Err(error),
+        Ok(()) => {
+            if encoder.bytes.len() - start > DIGEST_BEYOND {
+                shorten(&mut encoder, start);
+            }
+            let bytes = std::mem::take(&mut encoder.bytes);
+            let key = Key {
+                hash: hash(&bytes),
+                bytes,
+            };
+            let result = f(&key);
+            encoder.bytes = key.bytes;
+            Ok(result)
+        }
+    };
+    if encoder.bytes.capacity() <= KEPT_BYTES {
+        BUFFERS.set(Some(encoder));
+    }
+    result
+}
+
+/// Checks that arguments have a form that JSON and a key can carry, without keeping it.
+pub(crate) fn check<P: Serialize, K: Serialize>(args: &Args<P, K>) -> Result<(), Unkeyable> {
+    arguments(&mut Encoder::default(), args)
+}
+
+#[inline]
+fn arguments<P: Serialize, K: Serialize>(encoder: &mut Encoder, args: &Args<P, K>) -> Result<(), Unkeyable> {
+    for (major, keyword) in [(ARRAY, false), (MAP, true)] {
+        let start = encoder.bytes.len();
+        if keyword {
+            args.keyword.serialize(&mut *encoder)?
+        } else {
+            args.positional.serialize(&mut *encoder)?
+        }
+        let first = &mut encoder.bytes[start];
+        if *first == NULL {
+            *first = major; // serde's unit: no arguments
+        } else if *first & 0xe0 != major {
+            return Err(Unkeyable::Shape);
+        }
+    }
+    Ok(())
+}
+
+/// Replaces long arguments by their digest. An array of six items can't be taken for one of seven.
+#[cold]
+fn shorten(encoder: &mut Encoder, start: usize) {
+    let digest = blake3::hash(&encoder.bytes[start..]);
+    encoder.bytes.truncate(start);
+    encoder.bytes[0] = ARRAY | 6;
+    encoder.byte_string(digest.as_bytes());
+}

@@ -1,0 +1,282 @@
+//! serde's side of the canonical encoder: which CBOR item each kind of value becomes.
+//!
+//! Values describe themselves in their human-readable form, as they do to the JSON of the request: what differs on
+//! the wire differs in the key.
+
+use half::f16;
+use serde::{Serialize, Serializer, ser};
+
+use super::encoder::{
+    ARRAY, Container, Done, Encoder, FALSE, MAP, NEGATIVE, NULL, TRUE, UNSIGNED, Unkeyable,
+};
+
+const HALF: u8 = 0xf9;
+const SINGLE: u8 = 0xfa;
+const DOUBLE: u8 = 0xfb;
+
+impl<'a> Serializer for &'a mut Encoder {
+    type Ok = ();
+    type Error = Unkeyable;
+    type SerializeSeq = Container<'a>;
+    type SerializeTuple = Container<'a>;
+    type SerializeTupleStruct = Container<'a>;
+    type SerializeTupleVariant = Container<'a>;
+    type SerializeMap = Container<'a>;
+    type SerializeStruct = Container<'a>;
+    type SerializeStructVariant = Container<'a>;
+
+    fn serialize_bool(self, v: bool) -> Done {
+        self.bytes.push(if v { TRUE } else { FALSE });
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_i64(self, v: i64) -> Done {
+        match u64::try_from(v) {
+            Ok(v) => self.head(UNSIGNED, v),
+            Err(_) => self.head(NEGATIVE, !v as u64),
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn serialize_u64(self, v: u64) -> Done {
+        self.head(UNSIGNED, v);
+        Ok(())
+    }
+
+    fn serialize_i128(self, v: i128) -> Done {
+        let magnitude = if v < 0 { !v } else { v } as u128;
+        match (u64::try_from(magnitude), v < 0) {
+            (Ok(magnitude), false) => self.head(UNSIGNED, magnitude),
+            (Ok(magnitude), true) => self.head(NEGATIVE, magnitude),
+            (Err(_), false) => self.big(2, magnitude),
+            (Err(_), true) => self.big(3, magnitude),
+        }
+        Ok(())
+    }
+
+    fn serialize_u128(self, v: u128) -> Done {
+        match u64::try_from(v) {
+            Ok(v) => self.head(UNSIGNED, v),
+            Err(_) => self.big(2, v),
+        }
+        Ok(())
+    }
+
+    fn serialize_i8(self, v: i8) -> Done {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i16(self, v: i16) -> Done {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_i32(self, v: i32) -> Done {
+        self.serialize_i64(v.into())
+    }
+
+    fn serialize_u8(self, v: u8) -> Done {
+        self.serialize_u64(v.into())
+    }
+
+    fn serialize_u16(self, v: u16) -> Done {
+        self.serialize_u64(v.into())
+    }
+
+    fn serialize_u32(self, v: u32) -> Done {
+        self.serialize_u64(v.into())
+    }
+
+    fn serialize_f32(self, v: f32) -> Done {
+        self.serialize_f64(v.into())
+    }
+
+    fn serialize_f64(self, v: f64) -> Done {
+        if !v.is_finite() {
+            return Err(Unkeyable::NotFinite);
+        }
+        let (single, half) = (v as f32, f16::from_f64(v));
+        if f64::from(half).to_bits() == v.to_bits() {
+            self.bytes.push(HALF);
+            self.bytes.extend_from_slice(&half.to_be_bytes());
+        } else if f64::from(single).to_bits() == v.to_bits() {
+            self.bytes.push(SINGLE);
+            self.bytes.extend_from_slice(&single.to_be_bytes());
+        } else {
+            self.bytes.push(DOUBLE);
+            self.bytes.extend_from_slice(&v.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    fn serialize_char(self, v: char) -> Done {
+        self.serialize_str(v.encode_utf8(&mut [0; 4]))
+    }
+
+    #[inline]
+    fn serialize_str(self, v: &str) -> Done {
+        self.room_for(v.len())?;
+        self.text(v);
+        Ok(())
+    }
+
+    fn serialize_bytes(self, v: &[u8]) -> Done {
+        self.room_for(v.len())?;
+        self.byte_string(v);
+        Ok(())
+    }
+
+    fn serialize_none(self) -> Done {
+        self.serialize_unit()
+    }
+
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
+        self.enter()?;
+        value.serialize(&mut *self)?;
+        self.leave();
+        Ok(())
+    }
+
+    fn serialize_unit(self) -> Done {
+        self.bytes.push(NULL);
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _: &'static str) -> Done {
+        self.serialize_unit()
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Done {
+        self.serialize_str(variant)
+    }
+
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Done {
+        self.serialize_some(value)
+    }
+
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Done {
+        self.variant(variant)?;
+        value.serialize(&mut *self)?;
+        self.leave();
+        Ok(())
+    }
+
+    fn serialize_seq(self, len: Option<usize>) -> Result<Container<'a>, Unkeyable> {
+        self.container(ARRAY, len, false)
+    }
+
+    #[inline]
+    fn serialize_tuple(self, len: usize) -> Result<Container<'a>, Unkeyable> {
+        self.container(ARRAY, Some(len), false)
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, Unkeyable> {
+        self.container(ARRAY, Some(len), false)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Container<'a>, Unkeyable> {
+        self.variant(variant)?;
+        self.container(ARRAY, Some(len), true)
+    }
+
+    #[inline]
+    fn serialize_map(self, len: Option<usize>) -> Result<Container<'a>, Unkeyable> {
+        self.container(MAP, len, false)
+    }
+
+    #[inline]
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, Unkeyable> {
+        self.container(MAP, Some(len), false)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        len: usize,
+    ) -> Result<Container<'a>, Unkeyable> {
+        self.variant(variant)?;
+        self.container(MAP, Some(len), true)
+    }
+}
+
+macro_rules! compound {
+    ($($trait:ident $method:ident),*) => {$(
+        impl ser::$trait for Container<'_> {
+            type Ok = ();
+            type Error = Unkeyable;
+
+            #[inline]
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
+                self.item(value)
+            }
+
+            #[inline]
+            fn end(self) -> Done {
+                self.finish()
+            }
+        }
+    )*};
+    ($($trait:ident { $key:ident, $value:ident }),*) => {$(
+        impl ser::$trait for Container<'_> {
+            type Ok = ();
+            type Error = Unkeyable;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, $key: &'static str, $value: &T) -> Done {
+                self.key($key)?;
+                self.value($value)
+            }
+
+            #[inline]
+            fn end(self) -> Done {
+                self.finish()
+            }
+        }
+    )*};
+}
+
+compound!(
+    SerializeSeq serialize_element,
+    SerializeTuple serialize_element,
+    SerializeTupleStruct serialize_field,
+    SerializeTupleVariant serialize_field
+);
+compound!(
+    SerializeStruct { key, value },
+    SerializeStructVariant { key, value }
+);
+
+impl ser::SerializeMap for Container<'_> {
+    type Ok = ();
+    type Error = Unkeyable;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
+        self.key(key)
+    }
+
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
+        self.value(value)
+    }
+
+    #[inline]
+    fn end(self) -> Done {
+        self.finish()
+    }
+}

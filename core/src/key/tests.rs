@@ -1,0 +1,332 @@
+//! Keys against ciborium as the oracle, and what must and must not be told apart (FAILURES K1 to K9, 56 to 62).
+
+use std::collections::{BTreeMap, HashSet};
+
+use ciborium::Value as Cbor;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{IntoArgs, args};
+
+fn canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unkeyable> {
+    let mut encoder = Encoder::default();
+    value.serialize(&mut encoder)?;
+    Ok(encoder.bytes)
+}
+
+/// The slow way: a value tree, maps sorted by their encoded keys.
+fn oracle<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    fn encoded(value: &Cbor) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        ciborium::into_writer(value, &mut bytes).expect("a vector takes everything");
+        bytes
+    }
+    fn sorted(value: Cbor) -> Cbor {
+        match value {
+            Cbor::Array(items) => Cbor::Array(items.into_iter().map(sorted).collect()),
+            Cbor::Map(entries) => {
+                let mut entries: Vec<_> = entries.into_iter().map(|(k, v)| (sorted(k), sorted(v))).collect();
+                entries.sort_by_key(|(key, _)| encoded(key));
+                Cbor::Map(entries)
+            }
+            other => other,
+        }
+    }
+    encoded(&sorted(Cbor::serialized(value).expect("plain values")))
+}
+
+fn key(args: impl IntoArgs) -> Key {
+    key_of("s", "m", &Context::new(), args)
+}
+
+fn key_of(service: &str, method: &str, context: &Context, args: impl IntoArgs) -> Key {
+    let scope = Scope::new("", service, context).expect("plain context");
+    with_key(&scope, method, &args.into_args(), Key::clone).expect("plain arguments")
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>()
+            .prop_filter("finite", |f| f.is_finite())
+            .prop_map(Value::from),
+        any::<f32>()
+            .prop_filter("finite", |f| f.is_finite())
+            .prop_map(|f| Value::from(f64::from(f))),
+        any::<i16>().prop_map(|i| Value::from(f64::from(i) / 16.0)),
+        ".{0,30}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 30, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..30).prop_map(Value::from),
+            prop::collection::hash_map(".{0,26}", inner, 0..30)
+                .prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn equal_to_the_sorted_tree_of_ciborium(value in json_value()) {
+        prop_assert_eq!(canonical(&value).unwrap(), oracle(&value));
+    }
+
+    #[test]
+    fn floats_are_shortest(bits in any::<u64>(), half in any::<u16>()) {
+        for value in [f64::from_bits(bits), f64::from(f32::from_bits(bits as u32)), f64::from(half::f16::from_bits(half))] {
+            prop_assume!(value.is_finite());
+            prop_assert_eq!(canonical(&value).unwrap(), oracle(&value));
+        }
+    }
+
+    #[test]
+    fn big_integers_keep_every_digit(value in any::<i128>(), unsigned in any::<u128>()) {
+        prop_assert_eq!(canonical(&value).unwrap(), oracle(&value));
+        prop_assert_eq!(canonical(&unsigned).unwrap(), oracle(&unsigned));
+    }
+
+    #[test]
+    fn order_of_keys_does_not_matter(entries in prop::collection::btree_map("[a-z]{0,8}", any::<i32>(), 0..40), seed in any::<u64>()) {
+        let mut shuffled: Vec<_> = entries.clone().into_iter().collect();
+        shuffled.sort_by_key(|(key, value)| hash(format!("{seed}{key}{value}").as_bytes()));
+        let unordered = Shuffled(&shuffled);
+        prop_assert_eq!(canonical(&unordered).unwrap(), canonical(&entries).unwrap());
+    }
+
+    /// Near collisions: a string split elsewhere, an item moved between args and kwargs, service against method.
+    #[test]
+    fn moved_boundaries_give_other_keys(text in "[a-z.]{2,12}", at in 1usize..11) {
+        prop_assume!(at < text.len());
+        let (a, b) = text.split_at(at);
+        let context = Context::new();
+        let keys = [
+            key((a, b)), key((text.as_str(),)), key(((a, b),)), key(vec![vec![a], vec![b]]),
+            key(args![a, x = b]), key(args![x = text.as_str()]), key(args![x = a, y = b]),
+            key_of(a, "m", &context, (b,)), key_of(&text, "m", &context, ()), key_of("s", &text, &context, ()),
+            key_of("s", a, &context, (b,)), key_of("s", "m", &context.clone().set(a, b), ()),
+        ];
+        let distinct: HashSet<_> = keys.iter().map(Key::as_bytes).collect();
+        prop_assert_eq!(distinct.len(), keys.len());
+    }
+
+    #[test]
+    fn different_values_have_different_keys(a in json_value(), b in json_value()) {
+        prop_assert_eq!(a.to_string() == b.to_string(), canonical(&a).unwrap() == canonical(&b).unwrap());
+    }
+}
+
+/// A map that serialises in the order given, without saying its length.
+struct Shuffled<'a>(&'a [(String, i32)]);
+
+impl Serialize for Shuffled<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let mut map = serializer.serialize_map(None)?;
+        for (key, value) in self.0 {
+            map.serialize_entry(key, value)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(Serialize)]
+enum Shape {
+    Unit,
+    New(u8),
+    Tuple(u8, &'static str),
+    Struct { z: u8, a: Option<u8> },
+}
+
+#[test]
+fn every_shape_of_serde_agrees_with_ciborium() {
+    #[derive(Serialize)]
+    struct Newtype(u8);
+    #[derive(Serialize)]
+    struct Pair(u8, char);
+    #[derive(Serialize)]
+    struct Unit;
+    #[derive(Serialize)]
+    struct Skips {
+        zebra: u8,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone: Option<u8>,
+        a: Vec<u16>,
+    }
+    #[derive(Serialize)]
+    struct Flat {
+        z: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<&'static str, u8>,
+    }
+    let long: BTreeMap<u32, u32> = (0..300).map(|n| (n * 7919 % 1000, n)).collect();
+    macro_rules! agree {
+        ($($value:expr),* $(,)?) => {$( assert_eq!(canonical(&$value).unwrap(), oracle(&$value), "{}", stringify!($value)); )*};
+    }
+    agree!(
+        Shape::Unit,
+        Shape::New(7),
+        Shape::Tuple(1, "x"),
+        Shape::Struct { z: 1, a: None },
+        Newtype(3),
+        Pair(1, 'é'),
+        Unit,
+        (),
+        Some(Some(1)),
+        None::<u8>,
+        [1.0, 0.1, -0.0, 1e300],
+        [0u8; 300].as_slice(),
+        "x".repeat(70_000),
+        Skips {
+            zebra: 1,
+            gone: None,
+            a: vec![500, 70]
+        },
+        Flat {
+            z: 1,
+            rest: [("b", 1), ("a", 2)].into()
+        },
+        long,
+        i64::MIN,
+        u64::MAX,
+        i128::MIN,
+        u128::MAX,
+        -1i8,
+        [23, 24, 255, 256, 65_535, 65_536, 4_294_967_296u64],
+    );
+}
+
+#[test]
+fn types_are_told_apart() {
+    let one = [
+        key(args![1]),
+        key(args![1.0]),
+        key(args!["1"]),
+        key(args![true]),
+        key(args![[1]]),
+        key(args![x = 1]),
+        key(args![json!(null)]),
+        key(args!["null"]),
+        key(args![]),
+        key(args![0.0]),
+        key(args![-0.0]),
+        key(args![0]),
+        key(args![json!([])]),
+        key(args![json!({})]),
+        key(args!["é"]),
+        key(args!["e\u{301}"]),
+        key(args!["\0"]),
+        key(args![1u128 << 64]),
+        key(args![(1u128 << 64) + 1]),
+        key(args![1u64 << 53]),
+        key(args![(1u64 << 53) + 1]),
+    ];
+    let distinct: HashSet<_> = one.iter().map(Key::as_bytes).collect();
+    assert_eq!(distinct.len(), one.len());
+    assert_eq!(key(args![a = 1, bb = 2]), key(args![bb = 2, a = 1]));
+    assert_eq!(key(vec![1, 2]), key((1, 2)));
+    assert_eq!(key(()), key(args![]));
+}
+
+#[test]
+fn what_has_no_key_says_why() {
+    let scope = Scope::new("", "s", &Context::new()).unwrap();
+    fn why<A: IntoArgs>(scope: &Scope, args: A) -> Unkeyable {
+        with_key(scope, "m", &args.into_args(), |_| ()).unwrap_err()
+    }
+    let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
+    assert_eq!(why(&scope, (f64::NAN,)), Unkeyable::NotFinite);
+    assert_eq!(why(&scope, (f32::INFINITY,)), Unkeyable::NotFinite);
+    assert_eq!(why(&scope, (nested(64),)), Unkeyable::TooDeep);
+    assert!(with_key(&scope, "m", &(nested(63),).into_args(), |_| ()).is_ok());
+    assert_eq!(why(&scope, ("x".repeat(16 << 20),)), Unkeyable::TooLarge);
+    assert_eq!(why(&scope, (vec![0u8; 17 << 20],)), Unkeyable::TooLarge);
+    assert_eq!(why(&scope, Args::new("text")), Unkeyable::Shape);
+    assert_eq!(why(&scope, Args::keywords([1])), Unkeyable::Shape);
+    let twice = Shuffled(&[("a".into(), 1), ("b".into(), 2), ("a".into(), 3)]);
+    assert_eq!(why(&scope, Args::keywords(&twice)), Unkeyable::DuplicateKey);
+}
+
+#[test]
+fn long_arguments_become_a_digest_that_no_short_ones_can_equal() {
+    let long = key(("x".repeat(300 << 10),));
+    assert!(long.as_bytes().len() < 100, "{long:?}");
+    assert_ne!(long, key(("y".repeat(300 << 10),)));
+    assert_eq!(long, key(("x".repeat(300 << 10),)));
+    assert_eq!(long.as_bytes()[0], ARRAY | 6);
+}
+
+#[test]
+fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
+    let of = |context: Context| key_of("s", "m", &context, ());
+    let context = Context::new;
+    let alice = of(context().auth_token("alice"));
+    assert_ne!(alice, of(context().auth_token("bob")));
+    assert_ne!(alice, of(context()));
+    assert_ne!(of(context().user_id(1)), of(context().user_id("1")));
+    assert_ne!(of(context().language("sv")), of(context().language("en")));
+    assert_ne!(of(context().set("tenant", 1)), of(context()));
+    assert_eq!(
+        of(context().user_agent("curl").parent_calls(["a"])),
+        of(context())
+    );
+    assert_eq!(
+        of(context().user_id(1).auth_token("old")),
+        of(context().user_id(1).auth_token("new"))
+    );
+    assert!(
+        !alice.as_bytes().windows(5).any(|w| w == b"alice"),
+        "a key holds no token"
+    );
+}
+
+#[test]
+fn keys_do_not_change_from_one_version_to_the_next() {
+    let golden = include_str!("golden.txt");
+    let scope = |context: &Context| Scope::new("shop", "products", context).unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let line = |key: &Key| format!("{} {}\n", hex(key.as_bytes()), hex(&key.digest()));
+    let anonymous = Context::new();
+    let known = Context::new()
+        .auth_token("t")
+        .language("sv")
+        .set("tenant", json!({"b": 1, "a": [true, null]}));
+    let mut now = String::new();
+    for context in [&anonymous, &known] {
+        for n in 0..50u64 {
+            let f = (n as f64).sqrt() * 1e3;
+            let args = args![
+                n * n * 7919,
+                f,
+                -(n as i64),
+                "ü".repeat(n as usize % 30),
+                even = n % 2 == 0,
+                n = [n, 1 << n]
+            ];
+            now += &with_key(&scope(context), "get", &args, line).unwrap();
+        }
+    }
+    assert_eq!(
+        now, golden,
+        "a changed key format needs a new VERSION and a new golden file"
+    );
+}
+
+#[test]
+fn a_serialize_that_makes_keys_itself_is_no_trouble() {
+    struct Reentrant;
+    impl Serialize for Reentrant {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_u64(key((1,)).as_bytes().len() as u64)
+        }
+    }
+    assert_eq!(key((Reentrant,)), key((key((1,)).as_bytes().len(),)));
+}
+
+#[test]
+fn debug_shows_no_arguments() {
+    assert!(!format!("{:?}", key(("canary",))).contains("canary"));
+}
