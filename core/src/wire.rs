@@ -11,7 +11,7 @@ use serde_json::{Value, value::RawValue};
 use crate::{
     args::Args,
     context::{CALL_ID_STACK, Context},
-    error::{CallError, RemoteError},
+    error::CallError,
     message::{Headers, JSON, Request, Response},
     route::Route,
 };

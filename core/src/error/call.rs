@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Delivery, RemoteError, Source, Timer, TransportError};
+use super::{Cause, Delivery, RemoteError, Timer, TransportError};
 use crate::route::{InvalidRoute, Route};
 
 /// Why a call has no answer, live or cached.
@@ -84,7 +84,7 @@ pub enum CallError {
         /// The Rust type that was asked for.
         expected: &'static str,
         /// What did not fit.
-        source: Source,
+        source: Cause,
     },
     /// The arguments can't be written as nameko's JSON; nothing was sent.
     #[error("the arguments of {route} can't be sent: {source}; nothing was sent")]
@@ -92,7 +92,7 @@ pub enum CallError {
         /// The call.
         route: Route,
         /// What can't be written.
-        source: Source,
+        source: Cause,
     },
     /// The service or method has a name that nameko could not route; nothing was sent.
     #[error(transparent)]

@@ -8,7 +8,7 @@ use std::fmt;
 
 pub use call::{CallError, ErrorClass};
 pub use remote::RemoteError;
-pub use transport::{Source, TransportError};
+pub use transport::{Cause, TransportError};
 
 /// What may be concluded about a request whose call failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ impl fmt::Display for Timer {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the store failed: {source}")]
 pub struct StoreError {
-    source: Source,
+    source: Cause,
 }
 
 impl StoreError {

@@ -5,7 +5,7 @@ use std::{error::Error, sync::Arc, time::Duration};
 use super::{Delivery, Timer};
 
 /// The cause of an error, shared so that every caller of one flight can have it.
-pub type Source = Arc<dyn Error + Send + Sync>;
+pub type Cause = Arc<dyn Error + Send + Sync>;
 
 /// Why a [`Transport`](crate::Transport) could not bring a reply.
 ///
@@ -94,7 +94,7 @@ pub enum TransportError {
     #[error("{source}")]
     Other {
         /// The cause.
-        source: Source,
+        source: Cause,
         /// What may be concluded.
         delivery: Delivery,
     },

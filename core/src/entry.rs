@@ -1,0 +1,188 @@
+//! What stores hold: one good reply, decoded, with the bytes it came in.
+
+use std::{
+    any::{Any, TypeId},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::clock::{Clock, Moment};
+
+/// When a request was sent, and a place in the order of all requests of this process, which breaks ties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Sent {
+    at: Moment,
+    order: u64,
+}
+
+impl Sent {
+    /// The next request, sent now.
+    pub(crate) fn now(clock: Clock) -> Self {
+        Self::at(clock.now_exact())
+    }
+
+    fn at(at: Moment) -> Self {
+        static ORDER: AtomicU64 = AtomicU64::new(0);
+        Self {
+            at,
+            order: ORDER.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+/// One good reply in a store. Cloning is one reference count.
+///
+/// Besides the result's JSON text it holds the value that the first caller decoded from it, so that a hit decodes
+/// nothing: callers who ask for that type share it, callers who ask for another decode their own from the text.
+///
+/// `Debug` shows sizes and ages only.
+#[derive(Clone)]
+pub struct Entry(Arc<dyn Held>);
+
+impl Entry {
+    /// A result that nobody has decoded yet, of a request sent at `sent_at`.
+    ///
+    /// `body` is the JSON text of nameko's `result`. A shared store makes entries this way from what it kept.
+    pub fn new(sent_at: Moment, body: impl Into<Bytes>) -> Self {
+        Self(Arc::new(Slot {
+            sent: Sent::at(sent_at),
+            body: body.into(),
+            value: Undecoded,
+        }))
+    }
+
+    /// A result with its decoded value.
+    pub(crate) fn decoded<T: Send + Sync + 'static>(slot: &Arc<Slot<T>>) -> Self {
+        Self(Arc::clone(slot) as Arc<dyn Held>)
+    }
+
+    /// When its request was sent. An entry never gets younger, whatever happens to it.
+    pub fn sent_at(&self) -> Moment {
+        self.0.sent().at
+    }
+
+    /// Time since its request was sent (RFC 9111 section 4.2.3, counted from the request); zero if that lies ahead.
+    pub fn age(&self, now: Moment) -> Duration {
+        now.since(self.sent_at())
+    }
+
+    /// The result's JSON text, as the service sent it.
+    pub fn body(&self) -> &Bytes {
+        self.0.body()
+    }
+
+    /// Whether its request was sent after `other`'s. A store keeps the newer of two.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        self.0.sent() > other.0.sent()
+    }
+
+    /// Whether both are the same entry, not merely equal ones.
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.sent() == other.0.sent()
+    }
+
+    /// An estimate of the memory it takes, in bytes: the text twice, once for itself and once for the value decoded
+    /// from it, and what entries cost at least.
+    pub fn weight(&self) -> usize {
+        const OVERHEAD: usize = 96;
+        OVERHEAD + self.0.value_bytes() + 2 * self.body().len()
+    }
+
+    /// The decoded value, if it was decoded to this type.
+    #[inline]
+    pub(crate) fn downcast<T: Send + Sync + 'static>(self) -> Result<Arc<Slot<T>>, Self> {
+        if (*self.0).type_id() != TypeId::of::<Slot<T>>() {
+            return Err(self);
+        }
+        let Self(held) = self;
+        let any: Arc<dyn Any + Send + Sync> = held.clone();
+        any.downcast().map_err(|_| Self(held))
+    }
+
+    pub(crate) fn sent(&self) -> Sent {
+        self.0.sent()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("sent_at", &self.sent_at())
+            .field("body_bytes", &self.body().len())
+            .finish()
+    }
+}
+
+/// A reply of one decoded type. One allocation holds all of it, so that a hit touches one place in memory.
+pub(crate) struct Slot<T> {
+    pub(crate) sent: Sent,
+    pub(crate) body: Bytes,
+    pub(crate) value: T,
+}
+
+/// In place of a value that nobody has asked for yet.
+struct Undecoded;
+
+/// A [`Slot`] of any type.
+trait Held: Any + Send + Sync {
+    fn sent(&self) -> Sent;
+    fn body(&self) -> &Bytes;
+    fn value_bytes(&self) -> usize;
+}
+
+impl<T: Send + Sync + 'static> Held for Slot<T> {
+    fn sent(&self) -> Sent {
+        self.sent
+    }
+
+    fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    fn value_bytes(&self) -> usize {
+        size_of::<T>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot<T>(value: T) -> Arc<Slot<T>> {
+        Arc::new(Slot {
+            sent: Sent::at(Moment::default()),
+            body: Bytes::from_static(b"1"),
+            value,
+        })
+    }
+
+    #[test]
+    fn a_value_is_shared_with_its_own_type_only() {
+        let slot = slot(7u64);
+        let entry = Entry::decoded(&slot);
+        assert!(Arc::ptr_eq(&entry.clone().downcast::<u64>().ok().unwrap(), &slot));
+        let entry = entry.downcast::<u32>().err().unwrap();
+        assert_eq!(entry.body(), "1");
+        assert!(Entry::new(Moment::default(), "1").downcast::<u64>().is_err());
+    }
+
+    #[test]
+    fn the_later_request_is_newer_even_within_one_moment() {
+        let (first, second) = (Entry::decoded(&slot(1)), Entry::decoded(&slot(2)));
+        assert!(second.is_newer_than(&first) && !first.is_newer_than(&second));
+        assert!(first.is(&first.clone()) && !first.is(&second));
+    }
+
+    #[test]
+    fn ages_saturate() {
+        let entry = Entry::new(Moment::from_nanos(5), "1");
+        assert_eq!(entry.age(Moment::from_nanos(3)), Duration::ZERO);
+        assert_eq!(entry.age(Moment::from_nanos(9)), Duration::from_nanos(4));
+    }
+}

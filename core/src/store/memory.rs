@@ -1,0 +1,442 @@
+//! The store within the process: bounded by entries, by bytes and by age.
+
+use std::{
+    fmt,
+    hash::{BuildHasherDefault, Hash, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use quick_cache::{
+    Equivalent, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle, EntryAction, EntryResult},
+};
+
+use super::{Peek, Put, Store};
+use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key};
+
+/// Keeps replies in memory, bounded by number, by bytes and, if wanted, by age. Cloning it shares it.
+///
+/// Under pressure it evicts what was not asked for lately or often (CLOCK-PRO, which resists scans). A reply that
+/// would take more than an eighth of the bytes is not kept, and the one it would have replaced stays. Each entry is
+/// charged about `max_bytes / max_entries` at least, which is how one budget bounds both.
+///
+/// ```
+/// use nameko_cachetools::MemoryStore;
+/// use std::time::Duration;
+///
+/// let store = MemoryStore::ttl(1024, Duration::from_secs(30)); // 1,024 interactions, 30 s each
+/// let other = MemoryStore::builder().max_entries(100_000).max_bytes(256 << 20).build();
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore(Arc<Inner>);
+
+struct Inner {
+    cache: Cache<SlotKey, Entry, Weigh, BuildHasherDefault<Ready>>,
+    weigh: Weigh,
+    max_entry_weight: u64,
+    time_to_live: Option<Duration>,
+    too_large: AtomicU64,
+}
+
+impl Default for MemoryStore {
+    /// 10,000 entries and 64 MiB: small beside a service, large beside what one usually asks for.
+    fn default() -> Self {
+        Self::builder().build()
+    }
+}
+
+impl MemoryStore {
+    /// The default bounds: 10,000 entries, 64 MiB, any age.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// At most `max_entries` entries, each for `time_to_live` after its request was sent, and 64 MiB in all.
+    ///
+    /// This is what `TTLCache(1024, 30)` promises. (In the Python original it bounds neither: the cache holds one dict
+    /// per service, which every call renews.)
+    pub fn ttl(max_entries: usize, time_to_live: Duration) -> Self {
+        Self::builder()
+            .max_entries(max_entries)
+            .time_to_live(time_to_live)
+            .build()
+    }
+
+    /// Other bounds.
+    pub fn builder() -> MemoryStoreBuilder {
+        MemoryStoreBuilder {
+            max_entries: 10_000,
+            max_bytes: 64 << 20,
+            time_to_live: None,
+        }
+    }
+
+    /// How many entries it holds now, those too old to answer with included.
+    pub fn len(&self) -> usize {
+        self.0.cache.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.0.cache.is_empty()
+    }
+
+    /// How many replies were too large to be kept.
+    pub fn rejected_too_large(&self) -> u64 {
+        self.0.too_large.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    fn look_up(&self, key: &Key, now: Moment) -> Option<Entry> {
+        let entry = self.0.cache.get(&Probe(key))?;
+        match self.0.time_to_live {
+            Some(life) if entry.age(now) >= life => {
+                self.0.cache.remove_if(&Probe(key), |there| there.is(&entry));
+                None
+            }
+            _ => Some(entry),
+        }
+    }
+
+    fn insert(&self, key: &Key, entry: Entry) -> Put {
+        let slot_key = SlotKey::new(key);
+        // A heavier entry would be refused by the cache, and take the one it replaces with it.
+        if self.0.weigh.weight(&slot_key, &entry) > self.0.max_entry_weight {
+            self.0.too_large.fetch_add(1, Ordering::Relaxed);
+            return Put::TooLarge;
+        }
+        let replace = |_: &SlotKey, there: &mut Entry| {
+            EntryAction::<Put>::Retain(if there.is_newer_than(&entry) {
+                Put::Older
+            } else {
+                *there = entry.clone();
+                Put::Stored
+            })
+        };
+        match self.0.cache.entry(&slot_key, None, replace) {
+            EntryResult::Retained(put) => put,
+            EntryResult::Vacant(place) => {
+                // Refused only if the key was removed or the store cleared this very moment: as if right after.
+                let _ = place.insert(entry);
+                Put::Stored
+            }
+            EntryResult::Removed(..) | EntryResult::Replaced(..) | EntryResult::Timeout => Put::Older,
+        }
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("entries", &self.len())
+            .field("time_to_live", &self.0.time_to_live)
+            .finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    #[inline]
+    fn peek(&self, key: &Key, now: Moment) -> Peek {
+        self.look_up(key, now).into()
+    }
+
+    async fn get(&self, key: &Key, now: Moment) -> Result<Option<Entry>, StoreError> {
+        Ok(self.look_up(key, now))
+    }
+
+    async fn put(&self, key: &Key, entry: Entry) -> Result<Put, StoreError> {
+        Ok(self.insert(key, entry))
+    }
+
+    async fn remove(&self, key: &Key, seen: Option<&Entry>) -> Result<bool, StoreError> {
+        let matches = |there: &Entry| seen.is_none_or(|seen| seen.is(there));
+        Ok(self.0.cache.remove_if(&Probe(key), matches).is_some())
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.0.cache.clear();
+        Ok(())
+    }
+
+    fn time_to_live(&self) -> Option<Duration> {
+        self.0.time_to_live
+    }
+}
+
+/// The bounds of a [`MemoryStore`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct MemoryStoreBuilder {
+    max_entries: usize,
+    max_bytes: usize,
+    time_to_live: Option<Duration>,
+}
+
+impl MemoryStoreBuilder {
+    /// Most entries, at least 1. Default: 10,000.
+    pub fn max_entries(mut self, entries: usize) -> Self {
+        self.max_entries = entries.max(1);
+        self
+    }
+
+    /// Most bytes of keys and [entries](Entry::weight), at least 1 KiB. Default: 64 MiB.
+    pub fn max_bytes(mut self, bytes: usize) -> Self {
+        self.max_bytes = bytes.max(1024);
+        self
+    }
+
+    /// The age, since its request was sent, from which on an entry is no answer any more. Default: none.
+    pub fn time_to_live(mut self, life: Duration) -> Self {
+        self.time_to_live = Some(life);
+        self
+    }
+
+    /// Makes the store.
+    pub fn build(self) -> MemoryStore {
+        // A budget is split evenly over shards: only large ones have several, or the split would be felt.
+        const BYTES_PER_SHARD: usize = 4 << 20;
+        const ENTRIES_PER_SHARD: usize = 1024;
+        let shards = (self.max_bytes / BYTES_PER_SHARD)
+            .min(self.max_entries / ENTRIES_PER_SHARD)
+            .clamp(1, 64);
+        // Between 1/n and 1/(n+1) of the budget: n entries fit, n+1 don't, and even one leaves the cache its slack.
+        let (capacity, entries) = (self.max_bytes as u64, self.max_entries as u64);
+        let weigh = Weigh {
+            least: (capacity.saturating_mul(2) / entries.saturating_mul(2).saturating_add(1)).max(1),
+        };
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity(self.max_entries)
+            .weight_capacity(capacity)
+            .shards(if shards.is_power_of_two() {
+                shards
+            } else {
+                shards.next_power_of_two() / 2
+            })
+            .build();
+        let cache = match options {
+            Ok(options) => Cache::with_options(
+                options,
+                weigh,
+                BuildHasherDefault::default(),
+                DefaultLifecycle::default(),
+            ),
+            Err(_) => Cache::with(
+                self.max_entries,
+                capacity,
+                weigh,
+                BuildHasherDefault::default(),
+                DefaultLifecycle::default(),
+            ),
+        };
+        // The cache refuses what fills more than 97 % of a shard.
+        let max_entry_weight = (cache.shard_capacity() / 100 * 95).min((capacity / 8).max(weigh.least));
+        MemoryStore(Arc::new(Inner {
+            cache,
+            weigh,
+            max_entry_weight,
+            time_to_live: self.time_to_live,
+            too_large: AtomicU64::new(0),
+        }))
+    }
+}
+
+/// What an entry is charged.
+#[derive(Clone, Copy)]
+struct Weigh {
+    least: u64,
+}
+
+impl Weighter<SlotKey, Entry> for Weigh {
+    fn weight(&self, key: &SlotKey, entry: &Entry) -> u64 {
+        ((size_of::<SlotKey>() + key.heap_bytes() + entry.weight()) as u64).max(self.least)
+    }
+}
+
+/// A key as the cache holds it: short ones inline, so that comparing them touches no other memory.
+#[derive(Clone, PartialEq, Eq)]
+struct SlotKey {
+    hash: u64,
+    bytes: KeyBytes,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum KeyBytes {
+    Inline(u8, [u8; KeyBytes::INLINE]),
+    Heap(Box<[u8]>),
+}
+
+impl KeyBytes {
+    const INLINE: usize = 46;
+}
+
+impl SlotKey {
+    fn new(key: &Key) -> Self {
+        let bytes = key.as_bytes();
+        let mut inline = [0; KeyBytes::INLINE];
+        let bytes = match inline.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                KeyBytes::Inline(bytes.len() as u8, inline)
+            }
+            None => KeyBytes::Heap(bytes.into()),
+        };
+        Self {
+            hash: key.hash64(),
+            bytes,
+        }
+    }
+
+    #[inline]
+    fn as_bytes(&self) -> &[u8] {
+        match &self.bytes {
+            KeyBytes::Inline(len, bytes) => &bytes[..usize::from(*len)],
+            KeyBytes::Heap(bytes) => bytes,
+        }
+    }
+
+    fn heap_bytes(&self) -> usize {
+        match &self.bytes {
+            KeyBytes::Inline(..) => 0,
+            KeyBytes::Heap(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl Hash for SlotKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// A borrowed key to look up with.
+struct Probe<'a>(&'a Key);
+
+impl Hash for Probe<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0.hash64());
+    }
+}
+
+impl Equivalent<SlotKey> for Probe<'_> {
+    #[inline]
+    fn equivalent(&self, key: &SlotKey) -> bool {
+        self.0.hash64() == key.hash && self.0.as_bytes() == key.as_bytes()
+    }
+}
+
+/// Passes a key's own hash on: it is well mixed already.
+#[derive(Default)]
+struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> Key {
+        Key::from_bytes(n.to_be_bytes())
+    }
+
+    fn entry(nanos: u64, bytes: usize) -> Entry {
+        Entry::new(Moment::from_nanos(nanos), vec![b' '; bytes])
+    }
+
+    #[tokio::test]
+    async fn it_holds_no_more_entries_than_it_may() {
+        for (max, put) in [(1, 20), (10, 1000), (1024, 5000), (10_000, 50_000)] {
+            let store = MemoryStore::builder().max_entries(max).build();
+            for n in 0..put {
+                assert_eq!(store.put(&key(n), entry(0, 10)).await.unwrap(), Put::Stored);
+                assert!(store.len() <= max, "{} of {max}", store.len());
+            }
+            assert!(
+                store.len() * 10 >= max * 9,
+                "{} of {max}: the shards share unevenly",
+                store.len()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn it_holds_no_more_bytes_than_it_may() {
+        let store = MemoryStore::builder()
+            .max_entries(1_000_000)
+            .max_bytes(1 << 20)
+            .build();
+        for n in 0..2000 {
+            store.put(&key(n), entry(0, 5000)).await.unwrap();
+            assert!(store.len() * 10_000 <= 1 << 20, "{}", store.len());
+        }
+        assert!(store.len() >= 90, "{}", store.len());
+    }
+
+    #[tokio::test]
+    async fn a_reply_too_large_leaves_the_old_one_in_place() {
+        let store = MemoryStore::builder().max_bytes(1 << 20).build();
+        store.put(&key(1), entry(1, 10)).await.unwrap();
+        assert_eq!(
+            store.put(&key(1), entry(2, 200_000)).await.unwrap(),
+            Put::TooLarge
+        );
+        assert_eq!(
+            store.look_up(&key(1), Moment::default()).unwrap().body().len(),
+            10
+        );
+        assert_eq!(store.rejected_too_large(), 1);
+        assert_eq!(store.put(&key(1), entry(2, 50_000)).await.unwrap(), Put::Stored);
+    }
+
+    #[tokio::test]
+    async fn time_to_live_counts_from_the_request_and_is_exact() {
+        let life = Duration::from_nanos(100);
+        let store = MemoryStore::ttl(10, life);
+        store.put(&key(1), entry(50, 1)).await.unwrap();
+        assert!(store.look_up(&key(1), Moment::from_nanos(149)).is_some());
+        assert!(store.look_up(&key(1), Moment::from_nanos(150)).is_none());
+        assert!(store.is_empty(), "what is too old makes room");
+        assert_eq!(store.time_to_live(), Some(life));
+    }
+
+    #[tokio::test]
+    async fn keys_are_compared_in_full() {
+        let store = MemoryStore::new();
+        for length in [0, 45, 46, 47, 500] {
+            let (a, b) = (
+                Key::from_bytes(vec![1; length]),
+                Key::from_bytes([vec![1; length], vec![2]].concat()),
+            );
+            store.put(&a, entry(0, length)).await.unwrap();
+            assert!(store.look_up(&b, Moment::default()).is_none());
+            assert_eq!(store.look_up(&a, Moment::default()).unwrap().body().len(), length);
+            let forged = SlotKey {
+                hash: b.hash64(),
+                ..SlotKey::new(&a)
+            };
+            assert!(
+                !Probe(&b).equivalent(&forged),
+                "the same hash is not the same key"
+            );
+        }
+    }
+}
