@@ -50,9 +50,13 @@ impl Entry {
     ///
     /// `body` is the JSON text of nameko's `result`. A shared store makes entries this way from what it kept.
     pub fn new(sent_at: Moment, body: impl Into<Bytes>) -> Self {
+        Self::undecoded(Sent::at(sent_at), body.into())
+    }
+
+    pub(crate) fn undecoded(sent: Sent, body: Bytes) -> Self {
         Self(Arc::new(Slot {
-            sent: Sent::at(sent_at),
-            body: body.into(),
+            sent,
+            body,
             value: Undecoded,
         }))
     }

@@ -79,18 +79,6 @@ pub struct InvalidRoute {
     rule: &'static str,
 }
 
-/// Checks a service name alone, as a proxy does when it is built.
-pub(crate) fn check_service(service: &str) -> Result<(), InvalidRoute> {
-    match broken_service_rule(service) {
-        None => Ok(()),
-        Some(rule) => Err(InvalidRoute {
-            service: shown(service),
-            method: "*".into(),
-            rule,
-        }),
-    }
-}
-
 fn broken_service_rule(service: &str) -> Option<&'static str> {
     if service.is_empty() || service.len() > MAX_SERVICE_BYTES {
         return Some("a service name has 1 to 200 bytes");

@@ -14,7 +14,7 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The broker returned the request (AMQP 312 NO_ROUTE): no queue is bound for the service.
+    /// The broker returned the request (AMQP reply code 312, no route): no queue is bound for the service.
     ///
     /// This is *not* how a stopped service looks: its durable queue outlives it and keeps the request.
     #[error("no queue is bound for this service (it has never run on this broker, or its queue was deleted)")]

@@ -103,9 +103,9 @@ impl Encoder {
     fn long_head(&mut self, major: u8, argument: u64) {
         let bytes = argument.to_be_bytes();
         let (info, from) = match argument {
-            ..=0xff => (24, 7),
-            ..=0xffff => (25, 6),
-            ..=0xffff_ffff => (26, 4),
+            0..=0xff => (24, 7),
+            0x100..=0xffff => (25, 6),
+            0x1_000..=0xffff_ffff => (26, 4),
             _ => (27, 0),
         };
         self.bytes.push(major | info);

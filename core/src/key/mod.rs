@@ -211,11 +211,6 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     result
 }
 
-/// Checks that arguments have a form that JSON and a key can carry, without keeping it.
-pub(crate) fn check<P: Serialize, K: Serialize>(args: &Args<P, K>) -> Result<(), Unkeyable> {
-    arguments(&mut Encoder::default(), args)
-}
-
 #[inline]
 fn arguments<P: Serialize, K: Serialize>(encoder: &mut Encoder, args: &Args<P, K>) -> Result<(), Unkeyable> {
     for (major, keyword) in [(ARRAY, false), (MAP, true)] {

@@ -2,12 +2,14 @@
 
 mod map;
 mod memory;
+mod shelf;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
+pub(crate) use shelf::Shelf;
 
 use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key};
 

@@ -1,0 +1,217 @@
+//! A call being made: its options, and the future of its answer.
+
+use std::{
+    fmt,
+    future::{Future, IntoFuture},
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context as Poller, Poll, ready},
+    time::Duration,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    args::Args,
+    context::Context,
+    driver,
+    engine::Engine,
+    error::CallError,
+    options::{Mode, Options},
+    outcome::Reply,
+};
+
+/// One call, made when it is awaited.
+///
+/// Options are set on it rather than among the arguments, so that they never clash with a method's keywords. `T` is
+/// what the result is decoded to: any serde type; `serde_json::Value` for the untyped.
+///
+/// ```
+/// # use nameko_cachetools::{CachedRpcProxy, Client, Reply, Request, Response, args, transport_fn};
+/// # use std::time::Duration;
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let transport = transport_fn(|_: Request| async { Ok(Response::json(r#"{"result": 7, "error": null}"#)) });
+/// # let client = Client::new(transport);
+/// # let orders = CachedRpcProxy::builder("orders").build(&client);
+/// let open: Reply<serde_json::Value> = orders
+///     .call("search", args!["open", limit = 50])
+///     .timeout(Duration::from_secs(2))
+///     .max_age(Duration::from_secs(60))
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a call is made when it is awaited"]
+pub struct Call<'a, T, P, K> {
+    engine: &'a Arc<Engine>,
+    method: &'a str,
+    args: Args<P, K>,
+    options: Option<Box<Options>>,
+    decoded_to: PhantomData<fn() -> T>,
+}
+
+impl<'a, T, P, K> Call<'a, T, P, K> {
+    #[inline]
+    pub(crate) fn new(engine: &'a Arc<Engine>, method: &'a str, args: Args<P, K>) -> Self {
+        Self {
+            engine,
+            method,
+            args,
+            options: None,
+            decoded_to: PhantomData,
+        }
+    }
+
+    /// The limit of this whole call instead of `call_timeout`; `None`: as long as the connection lives.
+    pub fn timeout(self, limit: impl Into<Option<Duration>>) -> Self {
+        let limit = limit.into();
+        self.with(|options| options.timeout = Some(limit))
+    }
+
+    /// Context of this call, merged over the client's. It goes out as headers and varies the key.
+    pub fn context(self, context: Context) -> Self {
+        self.with(|options| options.context = Some(context))
+    }
+
+    /// The oldest answer that this call accepts from the cache, in any case: fresh, or standing in for an error.
+    pub fn max_age(self, most: Duration) -> Self {
+        self.with(|options| options.max_age = Some(most))
+    }
+
+    /// Answers from the cache (an entry past its freshness included, as long as it may stand in for an error) or with
+    /// [`CallError::NotCached`]; sends nothing.
+    pub fn only_if_cached(self) -> Self {
+        self.with(|options| options.mode = Mode::OnlyIfCached)
+    }
+
+    /// Asks the service, whatever the cache holds, and caches the answer. An error stays an error.
+    pub fn reload(self) -> Self {
+        self.with(|options| options.mode = Mode::Reload)
+    }
+
+    /// Makes a plain call: the cache is neither asked nor filled.
+    pub fn bypass(self) -> Self {
+        self.with(|options| options.mode = Mode::Bypass)
+    }
+
+    /// Says that the answer is the same for every caller: identity, language and other context stay out of the key.
+    /// The context is sent all the same.
+    pub fn shared(self) -> Self {
+        self.with(|options| options.shared = true)
+    }
+
+    /// Whether the broker writes this request to disk.
+    pub fn persistent(self, persistent: bool) -> Self {
+        self.with(|options| options.persistent = Some(persistent))
+    }
+
+    /// How long this request may wait in the service's queue before the broker drops it; `None`: for ever.
+    pub fn expiration(self, expiration: impl Into<Option<Duration>>) -> Self {
+        let expiration = expiration.into();
+        self.with(|options| options.expiration = Some(expiration))
+    }
+
+    fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {
+        set(self.options.get_or_insert_default());
+        self
+    }
+}
+
+impl<T, P, K> IntoFuture for Call<'_, T, P, K>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+    P: Serialize,
+    K: Serialize,
+{
+    type Output = Result<Reply<T>, CallError>;
+    type IntoFuture = Answer<T>;
+
+    /// Writes key and request, and looks into the cache. The future that comes of it borrows nothing.
+    #[inline]
+    fn into_future(self) -> Answer<T> {
+        if self.options.is_none()
+            && let Some(reply) = self.engine.hit(self.method, &self.args)
+        {
+            return Answer(State::Hit(reply));
+        }
+        self.wait()
+    }
+}
+
+impl<T, P, K> Call<'_, T, P, K>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+    P: Serialize,
+    K: Serialize,
+{
+    /// Kept out of line, so that the hit stays small.
+    #[inline(never)]
+    fn wait(self) -> Answer<T> {
+        let options = self.options.map(|options| *options).unwrap_or_default();
+        match self.engine.prepare(self.method, &self.args, options) {
+            Ok(prepared) => Answer(State::Pending(Box::pin(driver::drive(prepared)))),
+            Err(error) => {
+                self.engine.counters.count(Err(&error));
+                Answer(State::Failed(Box::new(error)))
+            }
+        }
+    }
+}
+
+impl<T, P, K> fmt::Debug for Call<'_, T, P, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call")
+            .field("service", &self.engine.service())
+            .field("method", &self.method)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of a call's answer. Dropping it abandons the call; what a cached call has sent goes on and fills the
+/// cache all the same.
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Answer<T>(State<T>);
+
+enum State<T> {
+    Hit(Reply<T>),
+    Pending(Pin<Box<dyn Future<Output = Result<Reply<T>, CallError>> + Send>>),
+    Failed(Box<CallError>),
+    Done,
+}
+
+// Nothing in it is pinned in place: the pending future has a box of its own.
+impl<T> Unpin for Answer<T> {}
+
+impl<T> Future for Answer<T> {
+    type Output = Result<Reply<T>, CallError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Self::Output> {
+        if let State::Pending(future) = &mut self.0 {
+            let result = ready!(future.as_mut().poll(cx));
+            self.0 = State::Done;
+            return Poll::Ready(result);
+        }
+        // A loop over hits must let other tasks run now and then.
+        ready!(tokio::task::coop::poll_proceed(cx)).made_progress();
+        match std::mem::replace(&mut self.0, State::Done) {
+            State::Hit(reply) => Poll::Ready(Ok(reply)),
+            State::Failed(error) => Poll::Ready(Err(*error)),
+            State::Pending(_) | State::Done => Poll::Pending,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Answer<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            State::Hit(_) => "Answer(hit)",
+            State::Pending(_) => "Answer(pending)",
+            State::Failed(_) => "Answer(failed)",
+            State::Done => "Answer(done)",
+        })
+    }
+}

@@ -1,0 +1,99 @@
+//! What to do with what is in the cache: pure decisions, without a clock, a store or a transport in sight.
+
+mod cache_first;
+mod failover;
+mod rules;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+pub use cache_first::CacheFirst;
+pub use failover::Failover;
+
+use crate::error::CallError;
+
+/// Decides for one call: ask the cache first or the service first, for how long an entry is good, which errors it may
+/// stand in for. [`Failover`] and [`CacheFirst`] are the two that most need.
+///
+/// # Contract for implementors
+/// Every method is a pure function of its arguments and cheap: it is asked on every call, without waiting, and may be
+/// asked again later in the same call about the same entry, then older.
+pub trait Policy: fmt::Debug + Send + Sync + 'static {
+    /// Whether the store is read before the service is asked.
+    fn reads_first(&self) -> bool;
+
+    /// What to do about an entry of this age that was read before the service is asked.
+    fn plan(&self, age: Duration) -> Plan;
+
+    /// How long an entry is fresh; [`Duration::MAX`]: for ever.
+    fn fresh_for(&self) -> Duration;
+
+    /// Whether an entry of this age may stand in for an answer that fails or is slow.
+    fn may_stand_in(&self, age: Duration) -> bool;
+
+    /// Whether the cache may answer instead of this error.
+    fn masks(&self, error: &CallError) -> bool;
+
+    /// Whether this error is an answer in itself (no such record): it evicts the entry and is never masked.
+    fn is_definitive(&self, error: &CallError) -> bool;
+
+    /// How long the service is waited for while an entry that may stand in is at hand; `None`: only errors fail over.
+    fn failover_timeout(&self) -> Option<Duration>;
+
+    /// The limit of a whole call; `None`: as long as the connection lives.
+    fn call_timeout(&self) -> Option<Duration>;
+
+    /// Whether concurrent calls with one key share one request.
+    fn single_flight(&self) -> bool;
+}
+
+/// What to do about an entry that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Plan {
+    /// Answer with it: it is fresh.
+    Serve,
+    /// Answer with it, and fetch a new one behind.
+    ServeAndRefresh,
+    /// Ask the service; after `patience`, or on an error, answer with the entry if it may still stand in.
+    FetchOrServe {
+        /// How long to wait for the service before; `None`: only an error makes the entry answer.
+        patience: Option<Duration>,
+    },
+}
+
+impl<P: Policy + ?Sized> Policy for Arc<P> {
+    fn reads_first(&self) -> bool {
+        (**self).reads_first()
+    }
+
+    fn plan(&self, age: Duration) -> Plan {
+        (**self).plan(age)
+    }
+
+    fn fresh_for(&self) -> Duration {
+        (**self).fresh_for()
+    }
+
+    fn may_stand_in(&self, age: Duration) -> bool {
+        (**self).may_stand_in(age)
+    }
+
+    fn masks(&self, error: &CallError) -> bool {
+        (**self).masks(error)
+    }
+
+    fn is_definitive(&self, error: &CallError) -> bool {
+        (**self).is_definitive(error)
+    }
+
+    fn failover_timeout(&self) -> Option<Duration> {
+        (**self).failover_timeout()
+    }
+
+    fn call_timeout(&self) -> Option<Duration> {
+        (**self).call_timeout()
+    }
+
+    fn single_flight(&self) -> bool {
+        (**self).single_flight()
+    }
+}

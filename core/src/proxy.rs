@@ -1,0 +1,320 @@
+//! The faces of a service: plain, failover, cache-first.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::{
+    args::IntoArgs,
+    call::Call,
+    client::Client,
+    engine::{Engine, Methods},
+    policy::{CacheFirst, Failover, Policy},
+    stats::Stats,
+    store::{MemoryStore, Shelf, Store},
+    wire::Publishing,
+};
+
+/// Longest wait for a store that answers over a network: a healthy one needs a millisecond, and every call that
+/// meets a dead one pays this once.
+const STORE_TIMEOUT: Duration = Duration::from_millis(250);
+
+/// A proxy for a service, without any cache: plain nameko RPC.
+#[derive(Clone)]
+pub struct ServiceProxy {
+    engine: Arc<Engine>,
+}
+
+impl Client {
+    /// A proxy for a service, without any cache. The name is checked when calls are made.
+    pub fn service(&self, name: impl Into<Arc<str>>) -> ServiceProxy {
+        ServiceProxy {
+            engine: Engine::plain(self.clone(), name.into()),
+        }
+    }
+}
+
+/// The live answer, or the last good one: nameko-cachetools' failover strategy.
+///
+/// **Not for methods that change state in the called service.** A cached answer would report a change that was not
+/// made. Name those methods with [`except`](ProxyBuilder::except), or the cacheable ones with
+/// [`only`](ProxyBuilder::only).
+///
+/// The service is asked; every good reply is cached. If it does not reply within `failover_timeout`, or the call
+/// fails, and an answer to the same call is cached, that one is returned instead of waiting or failing. With nothing
+/// cached it behaves as a plain call and waits. A late reply still reaches the cache.
+///
+/// "The same call" means: same service, method, arguments, and same caller ([user id](crate::Context::user_id) or
+/// token, language, any other context but user agent and call ids). [`shared`](crate::Call::shared) says that the
+/// caller doesn't matter.
+///
+/// ```
+/// use nameko_cachetools::{CachedRpcProxy, Reply, args};
+/// use std::time::Duration;
+/// # use nameko_cachetools::{Client, Request, Response, transport_fn};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = Client::new(transport_fn(|_: Request| async {
+/// #     Ok(Response::json(r#"{"result": {"title": "The Odyssey"}, "error": null}"#))
+/// # }));
+///
+/// #[derive(serde::Deserialize)]
+/// struct Product { title: String }
+///
+/// let products = CachedRpcProxy::builder("products")
+///     .except(["create"])
+///     .failover_timeout(Duration::from_millis(300))
+///     .build(&client);
+/// let product: Reply<Product> = products.call("get", args!["the_odyssey"]).await?;
+/// println!("{} ({})", product.title, product.outcome());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CachedRpcProxy {
+    engine: Arc<Engine>,
+}
+
+impl CachedRpcProxy {
+    /// With the defaults of the Python original ([`Failover::original`]) and a store of its own: only errors fail
+    /// over, at any age.
+    pub fn new(service: impl Into<Arc<str>>, client: &Client) -> Self {
+        Self::builder(service).build(client)
+    }
+
+    /// Starts from those defaults. [`policy`](ProxyBuilder::policy) with [`Failover::after`] takes safer ones.
+    pub fn builder(service: impl Into<Arc<str>>) -> ProxyBuilder<Failover, Self> {
+        ProxyBuilder::new(service.into(), Failover::original(), |engine| Self { engine })
+    }
+}
+
+/// A cached answer if there is one: nameko-cachetools' cache-first strategy.
+///
+/// **Not for methods that change state in the called service.** A cached answer would report a change that was not
+/// made. Name those methods with [`except`](ProxyBuilder::except), or the cacheable ones with
+/// [`only`](ProxyBuilder::only).
+///
+/// If an answer to the same call (see [`CachedRpcProxy`]) is cached and fresh, it is returned without asking the
+/// service. On a miss the service is asked: once, however many callers wait.
+///
+/// ```
+/// use nameko_cachetools::{CacheFirstRpcProxy, MemoryStore, Reply, args};
+/// use std::time::Duration;
+/// # use nameko_cachetools::{Client, Request, Response, transport_fn};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let client = Client::new(transport_fn(|_: Request| async { Ok(Response::json(r#"{"result": 7, "error": null}"#)) }));
+///
+/// let products = CacheFirstRpcProxy::builder("products")
+///     .cache(MemoryStore::ttl(1024, Duration::from_secs(30)))
+///     .build(&client);
+/// for _ in 0..3 {
+///     let stock: Reply<u64> = products.call("stock", args!["the_odyssey"]).await?; // asks the service once
+/// }
+/// assert_eq!(products.stats().hits, 2);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct CacheFirstRpcProxy {
+    engine: Arc<Engine>,
+}
+
+impl CacheFirstRpcProxy {
+    /// With the defaults of the Python original ([`CacheFirst::original`]) and a store of its own: whatever the store
+    /// still holds is served. Concurrent misses ask once.
+    pub fn new(service: impl Into<Arc<str>>, client: &Client) -> Self {
+        Self::builder(service).build(client)
+    }
+
+    /// Starts from those defaults. [`policy`](ProxyBuilder::policy) with [`CacheFirst::fresh_for`] takes safer ones.
+    pub fn builder(service: impl Into<Arc<str>>) -> ProxyBuilder<CacheFirst, Self> {
+        ProxyBuilder::new(service.into(), CacheFirst::original(), |engine| Self { engine })
+    }
+}
+
+macro_rules! face {
+    ($proxy:ident) => {
+        impl $proxy {
+            /// A call of `method`, made when it is awaited.
+            ///
+            /// `T`, what the result is decoded to, usually follows from the binding: `let stock: Reply<u64> = ..`.
+            ///
+            /// # Errors
+            /// [`CallError`](crate::CallError): the service could not be reached or did not answer, it raised, its
+            /// reply is no `T`, or the call can't be sent.
+            #[inline]
+            pub fn call<'a, T, A: IntoArgs>(
+                &'a self,
+                method: &'a str,
+                args: A,
+            ) -> Call<'a, T, A::Positional, A::Keyword> {
+                Call::new(&self.engine, method, args.into_args())
+            }
+
+            /// The called service's name.
+            pub fn service(&self) -> &str {
+                self.engine.service()
+            }
+
+            /// What became of this proxy's calls so far.
+            pub fn stats(&self) -> Stats {
+                self.engine.stats()
+            }
+        }
+
+        impl fmt::Debug for $proxy {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let cache = self.engine.cache.as_ref();
+                f.debug_struct(stringify!($proxy))
+                    .field("service", &self.service())
+                    .field("policy", &cache.map(|cache| &cache.policy))
+                    .finish_non_exhaustive()
+            }
+        }
+    };
+}
+
+face!(ServiceProxy);
+face!(CachedRpcProxy);
+face!(CacheFirstRpcProxy);
+
+/// The settings of a cached proxy. `P` is its policy, whose settings can be given here directly.
+#[must_use]
+pub struct ProxyBuilder<P, Proxy> {
+    service: Arc<str>,
+    policy: P,
+    store: Option<Arc<dyn Store>>,
+    store_timeout: Duration,
+    methods: Methods,
+    persistent: Option<bool>,
+    expiration: Option<Option<Duration>>,
+    proxy: fn(Arc<Engine>) -> Proxy,
+}
+
+impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
+    fn new(service: Arc<str>, policy: P, proxy: fn(Arc<Engine>) -> Proxy) -> Self {
+        Self {
+            service,
+            policy,
+            store: None,
+            store_timeout: STORE_TIMEOUT,
+            methods: Methods::All,
+            persistent: None,
+            expiration: None,
+            proxy,
+        }
+    }
+
+    /// Where replies are kept. One store may serve several proxies, also of both strategies: give each a clone or an
+    /// `Arc`. Default: a [`MemoryStore`] of its own.
+    pub fn cache(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Longest wait for the store, per operation, if it does not answer at once; after that it counts as a miss.
+    /// Default: 250 ms.
+    pub fn store_timeout(mut self, limit: Duration) -> Self {
+        self.store_timeout = limit;
+        self
+    }
+
+    /// Caches these methods and no others; the rest are plain calls.
+    pub fn only<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
+        self.methods = Methods::Only(methods.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Caches all methods but these, which are plain calls.
+    pub fn except<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
+        self.methods = Methods::Except(methods.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Whether the broker writes requests to disk. Default: the client's setting.
+    pub fn persistent(mut self, persistent: bool) -> Self {
+        self.persistent = Some(persistent);
+        self
+    }
+
+    /// How long a request may wait in the service's queue before the broker drops it; `None`: for ever. Default: the
+    /// client's setting, else the `call_timeout`.
+    pub fn expiration(mut self, expiration: impl Into<Option<Duration>>) -> Self {
+        self.expiration = Some(expiration.into());
+        self
+    }
+
+    /// Another policy, with none of the settings made so far.
+    pub fn policy<Q: Policy>(self, policy: Q) -> ProxyBuilder<Q, Proxy> {
+        ProxyBuilder {
+            service: self.service,
+            policy,
+            store: self.store,
+            store_timeout: self.store_timeout,
+            methods: self.methods,
+            persistent: self.persistent,
+            expiration: self.expiration,
+            proxy: self.proxy,
+        }
+    }
+
+    /// Makes the proxy, with the client's connection and context. Names are checked when calls are made.
+    pub fn build(self, client: &Client) -> Proxy {
+        let defaults = client.publishing();
+        let publishing = Publishing {
+            persistent: self.persistent.unwrap_or(defaults.persistent),
+            expiration: self.expiration.unwrap_or(defaults.expiration),
+        };
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let shelf = Shelf::new(store, client.clock(), self.store_timeout);
+        let policy = Arc::new(self.policy);
+        (self.proxy)(Engine::cached(
+            client.clone(),
+            self.service,
+            publishing,
+            policy,
+            shelf,
+            self.methods,
+        ))
+    }
+}
+
+impl<P: fmt::Debug, Proxy> fmt::Debug for ProxyBuilder<P, Proxy> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProxyBuilder")
+            .field("service", &self.service)
+            .field("policy", &self.policy)
+            .field("methods", &self.methods)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A policy's settings, on the builder of its proxy.
+macro_rules! settings {
+    ($policy:ident: $($setting:ident($($argument:ident: $type:ty),*)),* $(,)?) => {
+        impl<Proxy> ProxyBuilder<$policy, Proxy> {$(
+            #[doc = concat!("See [`", stringify!($policy), "::", stringify!($setting), "`].")]
+            pub fn $setting(mut self, $($argument: $type),*) -> Self {
+                self.policy = self.policy.$setting($($argument),*);
+                self
+            }
+        )*}
+    };
+}
+
+settings!(Failover:
+    fresh_for(life: Duration),
+    stale_while_revalidate(window: Duration),
+    stale_if_error(window: Duration),
+    failover_timeout(limit: impl Into<Option<Duration>>),
+    call_timeout(limit: impl Into<Option<Duration>>),
+    single_flight(on: bool),
+    definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
+);
+settings!(CacheFirst:
+    stale_while_revalidate(window: Duration),
+    stale_if_error(window: Duration),
+    failover_timeout(limit: impl Into<Option<Duration>>),
+    call_timeout(limit: impl Into<Option<Duration>>),
+    single_flight(on: bool),
+    definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
+);

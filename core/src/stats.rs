@@ -1,0 +1,82 @@
+//! Counters of one proxy.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{
+    error::CallError,
+    outcome::{Outcome, Reason, Source},
+};
+
+/// What became of the calls of one proxy since it was built. Each finished call is counted once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Answered from the cache, fresh, without asking the service.
+    pub hits: u64,
+    /// Answered from the cache, past its freshness.
+    pub stale: u64,
+    /// Answered by the service.
+    pub live: u64,
+    /// Answered by the service without the cache having been considered: uncached methods, plain calls.
+    pub bypass: u64,
+    /// Ended with an error.
+    pub errors: u64,
+    /// Operations of the store that failed, stalled or panicked; the calls went on without it.
+    pub store_troubles: u64,
+    /// Refreshes not made because too many were under way.
+    pub refreshes_skipped: u64,
+    /// Late replies not waited for because too many requests were under way that nobody waited for.
+    pub harvests_forgotten: u64,
+}
+
+impl Stats {
+    /// All finished calls: `hits + stale + live + bypass + errors`.
+    pub fn calls(&self) -> u64 {
+        self.hits + self.stale + self.live + self.bypass + self.errors
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Counters {
+    hits: AtomicU64,
+    stale: AtomicU64,
+    live: AtomicU64,
+    bypass: AtomicU64,
+    errors: AtomicU64,
+    refreshes_skipped: AtomicU64,
+}
+
+impl Counters {
+    #[inline]
+    pub(crate) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn refresh_skipped(&self) {
+        self.refreshes_skipped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self, result: Result<&Outcome, &CallError>) {
+        let counter = match result.map(|outcome| (outcome.source(), outcome.reason())) {
+            Err(_) => &self.errors,
+            Ok((Source::Fresh, _)) => &self.hits,
+            Ok((Source::Stale, _)) => &self.stale,
+            Ok((Source::Live, Reason::Bypass | Reason::Unkeyable)) => &self.bypass,
+            Ok((Source::Live, _)) => &self.live,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn snapshot(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            hits: read(&self.hits),
+            stale: read(&self.stale),
+            live: read(&self.live),
+            bypass: read(&self.bypass),
+            errors: read(&self.errors),
+            refreshes_skipped: read(&self.refreshes_skipped),
+            ..Stats::default()
+        }
+    }
+}
