@@ -105,7 +105,7 @@ impl Encoder {
         let (info, from) = match argument {
             0..=0xff => (24, 7),
             0x100..=0xffff => (25, 6),
-            0x1_000..=0xffff_ffff => (26, 4),
+            0x1_0000..=0xffff_ffff => (26, 4),
             _ => (27, 0),
         };
         self.bytes.push(major | info);
