@@ -1,0 +1,316 @@
+//! The fake broker itself: what a test holds.
+
+use std::{fmt, future::Future, panic::Location, sync::Arc, thread, time::Duration};
+
+use nameko_cachetools::Route;
+use tokio::{task::yield_now, time::timeout};
+
+use crate::{Calls, FakeTransport, HeldCall, Outage, Rule, Violations, fail, hub::Hub, outage::Kind};
+
+/// A RabbitMQ with nameko services behind it, within the test's own process.
+///
+/// When it is dropped, it checks that every call was one that a rule is for, and that every rule saw the calls it
+/// expects, and panics with a report if not. Keep it until the end of the test: without it, its transports are
+/// not connected.
+///
+/// ```
+/// # use nameko_cachetools::{Request, Route, Transport};
+/// # use nameko_cachetools_testkit::FakeBroker;
+/// # use serde_json::json;
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let broker = FakeBroker::new();
+/// broker.on("products.get").args(("o1",)).expect(1).reply(json!({"title": "The Odyssey"}));
+///
+/// let request = Request::new(Route::new("products", "get")?, r#"{"args": ["o1"], "kwargs": {}}"#);
+/// let reply = broker.transport().request(request).await?;
+/// assert_eq!(reply.body, r#"{"result": {"title": "The Odyssey"}, "error": null}"#);
+/// # Ok(())
+/// # }
+/// ```
+pub struct FakeBroker {
+    hub: Arc<Hub>,
+    is_verified: bool,
+}
+
+impl FakeBroker {
+    /// A broker without rules, whose chance comes from seed 0.
+    #[allow(
+        clippy::new_without_default,
+        reason = "a broker that is made by the way is dropped by the way"
+    )]
+    pub fn new() -> Self {
+        Self::with_seed(0)
+    }
+
+    /// A broker whose chance (drawn latencies) comes from `seed`: the same seed, the same test.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// let broker = FakeBroker::with_seed(7);
+    /// ```
+    pub fn with_seed(seed: u64) -> Self {
+        Self {
+            hub: Arc::new(Hub::new(seed)),
+            is_verified: false,
+        }
+    }
+
+    /// A new rule for all calls of `route`, written `service.method`; the last dot splits. It counts at once.
+    ///
+    /// # Panics
+    /// If nameko could not route to such a name.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # let broker = FakeBroker::new();
+    /// broker.on("products.get").reply(Answer::ok(1));
+    /// ```
+    #[track_caller]
+    #[must_use = "a rule needs an answer: reply, sequence, reply_with or hold"]
+    pub fn on(&self, route: &str) -> Rule<'_> {
+        Rule::new(&self.hub, parsed(route), Location::caller())
+    }
+
+    /// A new connection to this broker. Each call makes another one, as each process would; clones share one.
+    pub fn transport(&self) -> FakeTransport {
+        FakeTransport::new(Arc::clone(&self.hub))
+    }
+
+    /// No connection to the broker, until the guard is dropped: waiting calls fail as disconnected, new ones as not
+    /// connected.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{Transport};
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// # let transport = broker.transport();
+    /// let outage = broker.down();
+    /// assert!(!transport.state().borrow().is_ready());
+    /// outage.end();
+    /// assert!(transport.state().borrow().is_ready());
+    /// ```
+    pub fn down(&self) -> Outage {
+        Outage::begin(&self.hub, Kind::Down)
+    }
+
+    /// The broker takes no requests (RabbitMQ's memory or disk alarm), until the guard is dropped: new calls fail as
+    /// blocked. Replies to earlier ones still come.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// let _alarm = broker.blocked();
+    /// ```
+    pub fn blocked(&self) -> Outage {
+        Outage::begin(&self.hub, Kind::Blocked)
+    }
+
+    /// No queue is bound for `service`, until the guard is dropped: calls to it fail as unknown service. So a service
+    /// looks that has never run; for one that is stopped see [`silent`](Self::silent).
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// let _never_deployed = broker.unknown("products");
+    /// ```
+    pub fn unknown(&self, service: &str) -> Outage {
+        Outage::begin(&self.hub, Kind::Unknown(service.to_owned()))
+    }
+
+    /// `service` is stopped or hangs, until the guard is dropped: requests wait in its durable queue. Then it answers
+    /// them, oldest first, but for those whose `expiration` has passed, and also those whose caller has given up.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// let _stopped = broker.silent("products");
+    /// ```
+    pub fn silent(&self, service: &str) -> Outage {
+        Outage::begin(&self.hub, Kind::Silent(service.to_owned()))
+    }
+
+    /// Waits for the next call that a rule with [`hold`](Rule::hold) handed to the test; each comes out once, in order.
+    ///
+    /// # Panics
+    /// If no rule holds calls of `route`, or none comes within an hour of tokio's time: with a paused clock, that is
+    /// when nothing else is left to happen.
+    ///
+    /// See [`HeldCall::reply`] for an example.
+    #[track_caller]
+    pub fn next_call(&self, route: &str) -> impl Future<Output = HeldCall> + Send + use<'_> {
+        let (route, asked_at) = (parsed(route), Location::caller());
+        if !self.hub.lock().script.may_hold(&route) {
+            fail(format!(
+                "no rule holds calls of {route}: add broker.on(\"{route}\").hold()"
+            ));
+        }
+        async move {
+            match timeout(HOUR, self.hub.next_held(&route)).await {
+                Ok(held) => held,
+                Err(_) => fail(format!(
+                    "next_call(\"{route}\") at {}:{}: no such call came within an hour\ntimeline:\n{}",
+                    asked_at.file(),
+                    asked_at.line(),
+                    self.timeline()
+                )),
+            }
+        }
+    }
+
+    /// Lets all tasks that can go on do so, without moving the clock: afterwards, only time or the test can make
+    /// something happen. On a runtime of several threads it can only try.
+    ///
+    /// # Panics
+    /// If they never come to rest: something calls again and again without a pause.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # let broker = FakeBroker::new();
+    /// let before = tokio::time::Instant::now();
+    /// broker.settle().await;
+    /// assert_eq!(tokio::time::Instant::now(), before);
+    /// # }
+    /// ```
+    pub async fn settle(&self) {
+        let (mut quiet, mut seen) = (0, self.hub.lock().log.ticks());
+        for _ in 0..MOST_YIELDS {
+            yield_now().await;
+            let now = self.hub.lock().log.ticks();
+            quiet = if now == seen { quiet + 1 } else { 0 };
+            seen = now;
+            if quiet == QUIET_YIELDS {
+                return;
+            }
+        }
+        fail("settle(): the calls never come to rest; something calls again and again without a pause")
+    }
+
+    /// The calls of `route` so far.
+    ///
+    /// # Panics
+    /// If nameko could not route to such a name.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// broker.calls("products.get").assert_times(0);
+    /// ```
+    #[track_caller]
+    pub fn calls(&self, route: &str) -> Calls {
+        let route = parsed(route);
+        let log = &self.hub.lock().log;
+        let kept = log
+            .calls()
+            .filter(|logged| logged.call.route == route)
+            .cloned()
+            .collect();
+        Calls {
+            of: route.to_string(),
+            kept,
+            total: log.count(&route),
+        }
+    }
+
+    /// All calls so far, of any route.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// assert_eq!(broker.all_calls().count(), 0);
+    /// ```
+    pub fn all_calls(&self) -> Calls {
+        let log = &self.hub.lock().log;
+        Calls {
+            of: "all calls".to_owned(),
+            kept: log.calls().cloned().collect(),
+            total: log.total(),
+        }
+    }
+
+    /// How many calls wait for their answers now.
+    pub fn in_flight(&self) -> usize {
+        self.hub.lock().waiting.len()
+    }
+
+    /// How many calls waited for their answers at once, at most. For one route, or one set of arguments, see
+    /// [`Calls::max_in_flight`].
+    pub fn max_in_flight(&self) -> usize {
+        self.hub.lock().most_waiting
+    }
+
+    /// What happened so far, one event a line: the same text in every run, made for snapshot tests.
+    ///
+    /// Holds the events of the newest 10,000 calls.
+    pub fn timeline(&self) -> String {
+        self.hub.lock().log.timeline(usize::MAX)
+    }
+
+    /// Checks now what the drop would check, and returns it instead of panicking. Ends the broker.
+    ///
+    /// # Errors
+    /// The report, if there is anything to report.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// let broker = FakeBroker::new();
+    /// broker.on("products.get").expect(1).reply(Answer::ok(1));
+    /// let violations = broker.verify().unwrap_err();
+    /// assert!(violations.to_string().contains("expected exactly 1 call, saw none"));
+    /// ```
+    pub fn verify(mut self) -> Result<(), Violations> {
+        self.is_verified = true;
+        self.violations().map_or(Ok(()), Err)
+    }
+
+    fn violations(&self) -> Option<Violations> {
+        let state = &mut *self.hub.lock();
+        state.findings.report(&state.script, &mut state.log)
+    }
+}
+
+/// Checks the calls, and cuts the connections.
+impl Drop for FakeBroker {
+    fn drop(&mut self) {
+        let violations = if self.is_verified { None } else { self.violations() };
+        self.hub.lock().begin_outage(&Kind::Gone);
+        match violations {
+            None => {}
+            // The test fails already; a second panic would abort the process, and the report may well say why.
+            Some(violations) if thread::panicking() => eprintln!("\n{violations}"),
+            Some(violations) => fail(violations),
+        }
+    }
+}
+
+impl fmt::Debug for FakeBroker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.hub.lock();
+        f.debug_struct("FakeBroker")
+            .field("rules", &state.script.rules.len())
+            .field("calls", &state.log.total())
+            .field("in_flight", &state.waiting.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// `service.method`; the last dot splits, since services may have dots in their names.
+#[track_caller]
+fn parsed(text: &str) -> Route {
+    let Some((service, method)) = text.rsplit_once('.') else {
+        fail(format!("{text:?} is no route: write \"service.method\""));
+    };
+    match Route::new(service, method) {
+        Ok(route) => route,
+        Err(error) => fail(format!("{text:?} is no route: {error}")),
+    }
+}
+
+/// How long `next_call` waits: longer than any time limit that a test is likely to be about.
+const HOUR: Duration = Duration::from_secs(3600);
+/// How many times every ready task ran without anything happening at the broker, before calls are held to be at rest.
+const QUIET_YIELDS: u32 = 64;
+/// When to give up on calls coming to rest.
+const MOST_YIELDS: u32 = 100_000;

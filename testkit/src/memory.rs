@@ -1,0 +1,155 @@
+//! The transport of a fake broker within the test's own process.
+
+use std::{fmt, future::pending, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use nameko_cachetools::{ConnectionState, Delivery, Request, Response, Transport, TransportError};
+use tokio::{
+    select,
+    sync::watch,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    When,
+    answer::Act,
+    hub::{Due, Hub, Waiter},
+};
+
+/// A connection to a [`FakeBroker`](crate::FakeBroker), without sockets: made by
+/// [`transport`](crate::FakeBroker::transport). A clone is the same connection.
+///
+/// All waiting is done in tokio's time, so that a test with a paused clock takes none.
+#[derive(Clone)]
+pub struct FakeTransport {
+    hub: Arc<Hub>,
+    connection: u32,
+}
+
+impl FakeTransport {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        let connection = hub.connect();
+        Self { hub, connection }
+    }
+
+    async fn perform(&self, act: Act) -> Result<Response, TransportError> {
+        match act {
+            Act::Reply(response) => Ok(response),
+            Act::UnknownService => Err(TransportError::UnknownService),
+            Act::Nack => Err(TransportError::Rejected),
+            Act::Disconnect(when) => {
+                let reason = "the fake broker cut the connection";
+                self.hub.break_connection(self.connection, reason);
+                let delivery = match when {
+                    When::BeforeSend => Delivery::NotSent,
+                    When::AfterSend => Delivery::Unknown,
+                };
+                Err(TransportError::Disconnected {
+                    delivery,
+                    reason: reason.to_owned(),
+                })
+            }
+            Act::Never | Act::Hold => pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Transport for FakeTransport {
+    async fn request(&self, request: Request) -> Result<Response, TransportError> {
+        let Waiter {
+            number,
+            mut answer,
+            mut lost,
+        } = self.hub.admit(self.connection, request)?;
+        let mut presence = Presence {
+            hub: &self.hub,
+            number,
+            is_over: false,
+        };
+        // In both places an answer that is there wins over a connection that is lost in the same moment.
+        let Due { act, delay } = select! {
+            biased;
+            Ok(due) = &mut answer => due,
+            Ok(error) = &mut lost => return presence.lost(error),
+            else => pending().await,
+        };
+        let ready = async {
+            if matches!(act, Act::Never) {
+                pending::<()>().await;
+            }
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+        };
+        select! {
+            biased;
+            () = ready => {}
+            Ok(error) = &mut lost => return presence.lost(error),
+        }
+        presence.over(act.summary());
+        self.perform(act).await
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        let state = self.hub.lock();
+        match state.connections.get(self.connection as usize - 1) {
+            Some(connection) => connection.state.subscribe(),
+            None => watch::channel(ConnectionState::Closed).1,
+        }
+    }
+
+    async fn close(&self, grace: Duration) {
+        {
+            let mut state = self.hub.lock();
+            if let Some(own) = state.connections.get_mut(self.connection as usize - 1) {
+                own.closed = true;
+            }
+            state.show_connections();
+        }
+        let finished = async {
+            while self.hub.lock().waiting_on(self.connection) > 0 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if timeout(grace, finished).await.is_err() {
+            self.hub
+                .lock()
+                .lose_connection(self.connection, "the transport was closed");
+        }
+    }
+}
+
+impl fmt::Debug for FakeTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FakeTransport(connection {})", self.connection)
+    }
+}
+
+/// A caller that waits. Dropped early, it tells the broker that the caller gave up.
+struct Presence<'a> {
+    hub: &'a Hub,
+    number: u64,
+    is_over: bool,
+}
+
+impl Presence<'_> {
+    fn over(&mut self, told: String) {
+        self.is_over = true;
+        self.hub.end(self.number, told);
+    }
+
+    /// The broker has already noted the end.
+    fn lost(&mut self, error: TransportError) -> Result<Response, TransportError> {
+        self.is_over = true;
+        Err(error)
+    }
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.hub.end(self.number, "the caller gave up");
+        }
+    }
+}
