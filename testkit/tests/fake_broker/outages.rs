@@ -1,0 +1,144 @@
+use nameko_cachetools::{ConnectionState, Delivery, Transport, TransportError};
+use nameko_cachetools_testkit::{Answer, FakeBroker};
+use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{MS, request, result, send};
+
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_is_down_fails_waiting_and_new_calls() {
+    let broker = FakeBroker::new();
+    broker
+        .on("products.get")
+        .reply(Answer::never())
+        .then(Answer::ok(2));
+    let transport = broker.transport();
+    let waiting = tokio::spawn({
+        let transport = transport.clone();
+        async move { transport.request(request("products.get", json!([]))).await }
+    });
+    broker.settle().await;
+    let outage = broker.down();
+    let error = waiting.await.unwrap().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TransportError::Disconnected {
+                delivery: Delivery::Unknown,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(matches!(
+        *transport.state().borrow(),
+        ConnectionState::Reconnecting { permanent: false, .. }
+    ));
+    let error = send(&transport, "products.get", json!([])).await.unwrap_err();
+    assert!(matches!(error, TransportError::NotConnected { .. }), "{error:?}");
+    outage.end();
+    assert_eq!(result(&transport, "products.get", json!([])).await, 2);
+    broker.calls("products.get").assert_times(2); // the one in between never reached the broker
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocked_broker_takes_nothing_but_still_brings_replies() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").after(MS(10)).reply(Answer::ok(1));
+    let transport = broker.transport();
+    let waiting = tokio::spawn({
+        let transport = transport.clone();
+        async move { result(&transport, "products.get", json!([])).await }
+    });
+    broker.settle().await;
+    let alarm = broker.blocked();
+    assert!(matches!(
+        *transport.state().borrow(),
+        ConnectionState::Blocked { .. }
+    ));
+    let error = send(&transport, "products.get", json!([])).await.unwrap_err();
+    assert!(matches!(error, TransportError::Blocked { .. }), "{error:?}");
+    assert_eq!(waiting.await.unwrap(), 1);
+    drop(alarm);
+    assert_eq!(result(&transport, "products.get", json!([])).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_service_is_one_service() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").reply(Answer::ok(1));
+    broker.on("stock.level").reply(Answer::ok(3));
+    let transport = broker.transport();
+    let outages = (broker.unknown("products"), broker.unknown("products"));
+    drop(outages.0);
+    let error = send(&transport, "products.get", json!([])).await.unwrap_err();
+    assert!(
+        matches!(error, TransportError::UnknownService),
+        "the second outage still lasts: {error:?}"
+    );
+    assert_eq!(result(&transport, "stock.level", json!([])).await, 3);
+    drop(outages.1);
+    assert_eq!(result(&transport, "products.get", json!([])).await, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_service_answers_from_its_queue_when_it_is_back() {
+    let broker = FakeBroker::new();
+    broker
+        .on("products.get")
+        .expect(3)
+        .reply_with(|call| Answer::ok(&call.args));
+    let transport = broker.transport();
+    let silence = broker.silent("products");
+    let ask = |id: u64, expiration: Option<u64>, patience: u64| {
+        let (transport, mut request) = (transport.clone(), request("products.get", json!([id])));
+        request.expiration = expiration.map(MS);
+        tokio::spawn(async move { timeout(MS(patience), transport.request(request)).await })
+    };
+    let (patient, impatient) = (ask(1, None, 10_000), ask(2, None, 10));
+    let (expired, fresh) = (ask(3, Some(500), 10_000), ask(4, Some(501), 10_000));
+    sleep(MS(500)).await;
+    assert!(!patient.is_finished() && impatient.await.unwrap().is_err());
+    let back = Instant::now();
+    drop(silence);
+    assert_eq!(
+        patient.await.unwrap().unwrap().unwrap().body,
+        r#"{"result": [1], "error": null}"#
+    );
+    assert_eq!(
+        fresh.await.unwrap().unwrap().unwrap().body,
+        r#"{"result": [4], "error": null}"#
+    );
+    assert_eq!(back.elapsed(), MS(0));
+    assert!(expired.await.unwrap().is_err());
+    // The service executed the request of the caller who had left, as a real one does; not the expired one.
+    assert!(
+        broker.timeline().contains("#2   too late, nobody waits: ok [2]"),
+        "{}",
+        broker.timeline()
+    );
+    assert!(
+        broker.timeline().contains("#3   expired in the queue"),
+        "{}",
+        broker.timeline()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_broker_is_not_connected_and_says_why() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").reply(Answer::never());
+    let transport = broker.transport();
+    let waiting = tokio::spawn({
+        let transport = transport.clone();
+        async move { transport.request(request("products.get", json!([]))).await }
+    });
+    broker.settle().await;
+    drop(broker);
+    assert!(waiting.await.unwrap().is_err());
+    let error = send(&transport, "products.get", json!([]))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("the fake broker was dropped"), "{error}");
+}
