@@ -43,6 +43,13 @@ impl<P: Serialize> Args<P> {
     }
 }
 
+impl<P, K> Args<P, K> {
+    /// The positional and the keyword arguments.
+    pub fn into_parts(self) -> (P, K) {
+        (self.positional, self.keyword)
+    }
+}
+
 impl<K: Serialize> Args<(), K> {
     /// Keyword arguments alone.
     pub fn keywords(keyword: K) -> Self {
