@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use nameko_cachetools::{Request, Route};
+use nameko_cachetools::{IntoArgs, Request, Route};
 use serde_json::{Map, Value};
 
-use crate::json::clipped;
+use crate::{fail, json::clipped};
 
 /// One request that reached the fake broker, read as a nameko service reads it.
 ///
@@ -59,6 +59,22 @@ impl Call {
             context,
             request,
         })
+    }
+}
+
+/// Arguments as a service receives them.
+#[track_caller]
+pub(crate) fn written(args: impl IntoArgs) -> (Vec<Value>, Map<String, Value>) {
+    let (positional, keyword) = args.into_args().into_parts();
+    match (serde_json::to_value(positional), serde_json::to_value(keyword)) {
+        (Ok(Value::Null), Ok(Value::Object(kwargs))) => (Vec::new(), kwargs), // `()`
+        (Ok(Value::Array(args)), Ok(Value::Object(kwargs))) => (args, kwargs),
+        (Ok(args), Ok(kwargs)) => fail(format!(
+            "arguments are a list and a map of names and values, got {args} and {kwargs}"
+        )),
+        (Err(error), _) | (_, Err(error)) => {
+            fail(format!("these arguments can't be written as JSON: {error}"))
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
-use serde_json::Value;
+use nameko_cachetools::IntoArgs;
 
 use crate::{
-    Call, Times, fail,
+    Call, Times,
+    call::{Arguments, written},
+    fail,
     log::{Logged, MAX_CALLS},
     times::calls,
 };
@@ -43,7 +44,27 @@ impl Calls {
         self.iter().next_back()
     }
 
+    /// Only those with exactly these arguments, positional and keyword.
+    ///
+    /// # Panics
+    /// If older calls are forgotten.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// assert_eq!(broker.calls("products.get").with(("o1",)).max_in_flight(), 0);
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn with(self, args: impl IntoArgs) -> Self {
+        let (args, kwargs) = written(args);
+        self.only(|call| call.args == args && call.kwargs == kwargs)
+    }
+
     /// Only those that `keep` is true for.
+    ///
+    /// # Panics
+    /// If older calls are forgotten.
     ///
     /// ```
     /// # use nameko_cachetools_testkit::FakeBroker;
@@ -52,6 +73,7 @@ impl Calls {
     /// swedish.assert_times(0);
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn only(self, keep: impl Fn(&Call) -> bool) -> Self {
         self.assert_complete();
         let kept: Vec<Logged> = self
@@ -101,37 +123,22 @@ impl Calls {
         self
     }
 
-    /// Asserts that each of them has exactly these positional arguments, and that there is one at least.
+    /// Asserts that each of them has exactly these arguments, positional and keyword, and that there is one at least.
     ///
     /// # Panics
     /// If there is none, or one has others.
-    #[track_caller]
-    pub fn assert_args(&self, args: impl Serialize) -> &Self {
-        let args = match serde_json::to_value(args) {
-            Ok(Value::Array(args)) => args,
-            Ok(Value::Null) => Vec::new(),
-            other => fail(format!("assert_args() takes a list of arguments, got {other:?}")),
-        };
-        self.assert_each(&format!("with args {}", Value::from(args.clone())), |call| {
-            call.args == args
-        })
-    }
-
-    /// Asserts that each of them has exactly these keyword arguments, and that there is one at least.
     ///
-    /// # Panics
-    /// If there is none, or one has others.
+    /// ```should_panic
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// use nameko_cachetools::args;
+    /// # let broker = FakeBroker::new();
+    /// broker.calls("products.get").assert_args(args!["o1", currency = "EUR"]); // there was none
+    /// ```
     #[track_caller]
-    pub fn assert_kwargs(&self, kwargs: impl Serialize) -> &Self {
-        let kwargs = match serde_json::to_value(kwargs) {
-            Ok(Value::Object(kwargs)) => kwargs,
-            other => fail(format!(
-                "assert_kwargs() takes a map of names and values, got {other:?}"
-            )),
-        };
-        self.assert_each(&format!("with kwargs {}", Value::from(kwargs.clone())), |call| {
-            call.kwargs == kwargs
-        })
+    pub fn assert_args(&self, args: impl IntoArgs) -> &Self {
+        let (args, kwargs) = written(args);
+        let what = format!("with ({})", Arguments(&args, &kwargs));
+        self.assert_each(&what, |call| call.args == args && call.kwargs == kwargs)
     }
 
     /// Asserts that `holds` for each of them, and that there is one at least. `what` says it in the message.

@@ -2,6 +2,8 @@
 
 use std::{fmt, fmt::Write, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     Call,
     call::shown,
@@ -216,22 +218,23 @@ fn table(lines: &[Comparison]) -> String {
     text
 }
 
-/// The rule that would have matched.
+/// The rule that would have matched, as Rust.
 fn suggestion(call: &Call) -> String {
-    let args: Vec<String> = call.args.iter().map(shown).collect();
-    let kwargs: Vec<String> = call
+    let literal = |value: &Value| match value {
+        Value::Array(_) | Value::Object(_) | Value::Null => format!("json!({})", shown(value)),
+        plain => shown(plain),
+    };
+    let positional = call.args.iter().map(literal);
+    let keyword = call
         .kwargs
         .iter()
-        .map(|(name, value)| format!("{name:?}: {}", shown(value)))
-        .collect();
-    let mut text = format!("broker.on(\"{}\")", call.route);
-    if !args.is_empty() {
-        let _ = write!(text, ".args(json!([{}]))", args.join(", "));
-    }
-    if !kwargs.is_empty() {
-        let _ = write!(text, ".kwargs(json!({{{}}}))", kwargs.join(", "));
-    }
-    text + ".reply(..)"
+        .map(|(name, value)| format!("{name} = {}", literal(value)));
+    let args: Vec<String> = positional.chain(keyword).collect();
+    format!(
+        "broker.on(\"{}\").with(args![{}]).reply(..)",
+        call.route,
+        args.join(", ")
+    )
 }
 
 fn seconds(at: Duration) -> String {

@@ -6,13 +6,13 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nameko_cachetools::Route;
+use nameko_cachetools::{IntoArgs, Route};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
     Answer, Call, Latency, Times,
-    call::context_key,
+    call::{context_key, written},
     fail,
     hub::Hub,
     script::{RuleState, Step},
@@ -36,7 +36,25 @@ impl<'a> Rule<'a> {
         Self { hub, number }
     }
 
-    /// Only calls with exactly these positional arguments: a tuple, a list, `json!([..])`.
+    /// Only calls with exactly these arguments, positional and keyword: [`args!`](nameko_cachetools::args), a tuple.
+    ///
+    /// # Panics
+    /// If they can't be written as JSON.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// use nameko_cachetools::args;
+    /// # let broker = FakeBroker::new();
+    /// broker.on("products.get").with(args!["the_odyssey", currency = "EUR"]).reply(Answer::ok(12.5));
+    /// broker.on("products.get").with(("the_iliad",)).reply(Answer::ok(13)); // no keyword arguments
+    /// ```
+    #[track_caller]
+    pub fn with(self, args: impl IntoArgs) -> Self {
+        let (args, kwargs) = written(args);
+        self.edit(|rule| (rule.matcher.args, rule.matcher.kwargs) = (Some(args), Some(kwargs)))
+    }
+
+    /// Only calls with exactly these positional arguments, whatever the keyword arguments: a tuple, a list, `json!([..])`.
     ///
     /// # Panics
     /// If serde doesn't write `args` as a sequence.
@@ -62,7 +80,7 @@ impl<'a> Rule<'a> {
         self.edit(|rule| rule.matcher.args = Some(args))
     }
 
-    /// Only calls with exactly these keyword arguments: a struct, a map, `json!({..})`.
+    /// Only calls with exactly these keyword arguments, whatever the positional ones: a struct, a map, `json!({..})`.
     ///
     /// # Panics
     /// If serde doesn't write `kwargs` as a map.

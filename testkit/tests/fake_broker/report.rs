@@ -37,7 +37,7 @@ async fn the_report_explains_itself() {
       args[0]      expected 7      got 8     <-- differs
       kwargs.lang  expected (any)  got "sv"  ok
    the caller was answered IncorrectSignature; a cache may have hidden this from your assertions
-   to allow it: broker.on("billing.get_invoice").args(json!([8])).kwargs(json!({{"lang": "sv"}})).reply(..)
+   to allow it: broker.on("billing.get_invoice").with(args![8, lang = "sv"]).reply(..)
 
 timeline:
        0 ms  #1 billing.get_invoice(7)
