@@ -1,10 +1,12 @@
 //! A fake nameko broker for tests: scripted answers, outages, and virtual time, without sockets.
 #![forbid(unsafe_code)]
 
+mod act;
 mod answer;
 mod broker;
 mod call;
 mod calls;
+mod conformance;
 mod held;
 mod hub;
 mod json;
@@ -17,7 +19,10 @@ mod outage;
 mod report;
 mod rule;
 mod script;
+mod state;
+pub mod store_conformance;
 mod times;
+pub mod transport_conformance;
 
 use std::fmt::Display;
 

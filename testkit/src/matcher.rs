@@ -1,6 +1,10 @@
 //! Which calls a rule is for, and how a call that it isn't for differs.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+};
 
 use serde_json::{Map, Value};
 
@@ -15,6 +19,7 @@ pub(crate) struct Matcher {
     pub(crate) conditions: Vec<(String, Condition)>,
 }
 
+/// A condition that the test wrote.
 pub(crate) type Condition = Box<dyn Fn(&Call) -> bool + Send>;
 
 impl Matcher {
@@ -25,7 +30,10 @@ impl Matcher {
                 .context
                 .iter()
                 .all(|(key, value)| call.context.get(key) == Some(value))
-            && self.conditions.iter().all(|(_, holds)| holds(call))
+            && self
+                .conditions
+                .iter()
+                .all(|(_, condition)| tried(condition, call) == Ok(true))
     }
 
     /// One line per argument, context key and condition: what was expected, what came.
@@ -56,17 +64,14 @@ impl Matcher {
                 call.context.get(key),
             ));
         }
-        for (name, holds) in &self.conditions {
-            let (ok, got) = if holds(call) {
-                (true, "true")
-            } else {
-                (false, "false")
-            };
+        for (name, condition) in &self.conditions {
+            let outcome = tried(condition, call);
+            let got = outcome.map_or_else(|panicked| panicked.to_owned(), |holds| holds.to_string());
             lines.push(Comparison {
                 what: name.clone(),
                 expected: "true".into(),
-                got: got.into(),
-                ok,
+                got,
+                ok: outcome == Ok(true),
             });
         }
         lines
@@ -85,6 +90,11 @@ impl fmt::Debug for Matcher {
             )
             .finish()
     }
+}
+
+/// Tries a condition. One that panics, say on an argument that isn't there, doesn't hold.
+fn tried(condition: &Condition, call: &Call) -> Result<bool, &'static str> {
+    catch_unwind(AssertUnwindSafe(|| condition(call))).map_err(|_| "panicked")
 }
 
 /// One line of a near miss.

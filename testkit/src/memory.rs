@@ -12,8 +12,9 @@ use tokio::{
 
 use crate::{
     When,
-    answer::Act,
-    hub::{Due, Hub, Waiter},
+    act::Act,
+    hub::Hub,
+    state::{Due, Waiter},
 };
 
 /// A connection to a [`FakeBroker`](crate::FakeBroker), without sockets: made by
@@ -28,7 +29,7 @@ pub struct FakeTransport {
 
 impl FakeTransport {
     pub(crate) fn new(hub: Arc<Hub>) -> Self {
-        let connection = hub.connect();
+        let connection = hub.lock().connect();
         Self { hub, connection }
     }
 
@@ -39,7 +40,7 @@ impl FakeTransport {
             Act::Nack => Err(TransportError::Rejected),
             Act::Disconnect(when) => {
                 let reason = "the fake broker cut the connection";
-                self.hub.break_connection(self.connection, reason);
+                self.hub.lock().break_connection(self.connection, reason);
                 let delivery = match when {
                     When::BeforeSend => Delivery::NotSent,
                     When::AfterSend => Delivery::Unknown,
@@ -92,27 +93,12 @@ impl Transport for FakeTransport {
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
-        let state = self.hub.lock();
-        match state.connections.get(self.connection as usize - 1) {
-            Some(connection) => connection.state.subscribe(),
-            None => watch::channel(ConnectionState::Closed).1,
-        }
+        self.hub.lock().watch(self.connection)
     }
 
     async fn close(&self, grace: Duration) {
-        {
-            let mut state = self.hub.lock();
-            if let Some(own) = state.connections.get_mut(self.connection as usize - 1) {
-                own.closed = true;
-            }
-            state.show_connections();
-        }
-        let finished = async {
-            while self.hub.lock().waiting_on(self.connection) > 0 {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        if timeout(grace, finished).await.is_err() {
+        self.hub.lock().close(self.connection);
+        if timeout(grace, self.hub.idle(self.connection)).await.is_err() {
             self.hub
                 .lock()
                 .lose_connection(self.connection, "the transport was closed");
@@ -136,7 +122,7 @@ struct Presence<'a> {
 impl Presence<'_> {
     fn over(&mut self, told: String) {
         self.is_over = true;
-        self.hub.end(self.number, told);
+        self.hub.lock().end(self.number, told);
     }
 
     /// The broker has already noted the end.
@@ -149,7 +135,7 @@ impl Presence<'_> {
 impl Drop for Presence<'_> {
     fn drop(&mut self) {
         if !self.is_over {
-            self.hub.end(self.number, "the caller gave up");
+            self.hub.lock().end(self.number, "the caller gave up");
         }
     }
 }

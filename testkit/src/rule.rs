@@ -123,7 +123,7 @@ impl<'a> Rule<'a> {
         }
     }
 
-    /// Only calls for which `holds` is true. The name stands in the report when it isn't.
+    /// Only calls for which `holds` is true; a panic in it counts as false. The name stands in the report.
     ///
     /// `holds` must not use the broker: it runs while the broker chooses a rule.
     ///

@@ -1,0 +1,271 @@
+//! Everything the fake broker knows at one moment. Nothing here awaits.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use nameko_cachetools::{ConnectionState, Delivery, Route, TransportError};
+use tokio::sync::{Notify, oneshot, watch};
+
+use crate::{
+    Answer, Call,
+    act::Act,
+    call::Unreadable,
+    log::Log,
+    outage::{Kind, Outages},
+    report::Findings,
+    script::Script,
+};
+
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) script: Script,
+    pub(crate) log: Log,
+    pub(crate) findings: Findings,
+    pub(crate) outages: Outages,
+    /// Calls whose callers still wait, by number.
+    pub(crate) waiting: BTreeMap<u64, Waiting>,
+    pub(crate) most_waiting: usize,
+    /// Calls handed to the test and not taken yet, with the number of their rule.
+    pub(crate) held: BTreeMap<Route, VecDeque<(Arc<Call>, usize)>>,
+    connections: Vec<Connection>,
+    /// Told whenever a call is handed to the test, and whenever one ends.
+    changed: Arc<Notify>,
+}
+
+/// Both ways in which a waiting caller's wait ends.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    connection: u32,
+    answer: Option<oneshot::Sender<Due>>,
+    lost: oneshot::Sender<TransportError>,
+}
+
+/// The caller's end of [`Waiting`].
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) number: u64,
+    pub(crate) answer: oneshot::Receiver<Due>,
+    pub(crate) lost: oneshot::Receiver<TransportError>,
+}
+
+/// An answer and how long it takes from now.
+#[derive(Debug)]
+pub(crate) struct Due {
+    pub(crate) act: Act,
+    pub(crate) delay: Duration,
+}
+
+/// One transport's connection.
+#[derive(Debug)]
+struct Connection {
+    state: watch::Sender<ConnectionState>,
+    is_closed: bool,
+}
+
+impl State {
+    pub(crate) fn new(seed: u64, changed: Arc<Notify>) -> Self {
+        let mut log = Log::default();
+        log.start();
+        Self {
+            script: Script::new(seed),
+            log,
+            findings: Findings::default(),
+            outages: Outages::default(),
+            waiting: BTreeMap::new(),
+            most_waiting: 0,
+            held: BTreeMap::new(),
+            connections: Vec::new(),
+            changed,
+        }
+    }
+
+    /// A new connection, numbered from 1.
+    pub(crate) fn connect(&mut self) -> u32 {
+        let state = watch::Sender::new(self.outages.connection_state());
+        self.connections.push(Connection {
+            state,
+            is_closed: false,
+        });
+        u32::try_from(self.connections.len()).unwrap_or(u32::MAX)
+    }
+
+    /// A connection's state, to watch.
+    pub(crate) fn watch(&self, connection: u32) -> watch::Receiver<ConnectionState> {
+        match self.connections.get(index(connection)) {
+            Some(own) => own.state.subscribe(),
+            None => watch::channel(ConnectionState::Closed).1,
+        }
+    }
+
+    /// The owner closes a connection: from now on it refuses requests.
+    pub(crate) fn close(&mut self, connection: u32) {
+        if let Some(own) = self.connections.get_mut(index(connection)) {
+            own.is_closed = true;
+        }
+        self.show_connections();
+    }
+
+    /// Why a request can't be sent now.
+    pub(crate) fn refusal(&self, connection: u32, route: &Route) -> Option<TransportError> {
+        if self
+            .connections
+            .get(index(connection))
+            .is_none_or(|own| own.is_closed)
+        {
+            return Some(TransportError::Closed);
+        }
+        self.outages.refusal(route.service())
+    }
+
+    /// A caller begins to wait for call `number`.
+    pub(crate) fn wait(&mut self, number: u64, connection: u32) -> Waiter {
+        let (answer_sender, answer) = oneshot::channel();
+        let (lost_sender, lost) = oneshot::channel();
+        let waiting = Waiting {
+            connection,
+            answer: Some(answer_sender),
+            lost: lost_sender,
+        };
+        self.waiting.insert(number, waiting);
+        self.most_waiting = self.most_waiting.max(self.waiting.len());
+        Waiter { number, answer, lost }
+    }
+
+    /// Does what nameko does with a body that it can't read.
+    pub(crate) fn unreadable(
+        &mut self,
+        number: u64,
+        connection: u32,
+        route: &Route,
+        why: Unreadable,
+    ) -> Waiter {
+        let waiter = self.wait(number, connection);
+        self.log.of_call(number, format!("{route}: no nameko request"));
+        let (answer, consequence) = match why {
+            Unreadable::NotJson => (Answer::never(), "drops this one, and the caller waits in vain"),
+            Unreadable::Malformed => (Answer::malformed_request(), "answers MalformedRequest"),
+        };
+        self.findings.unreadable(number, &route.to_string(), consequence);
+        self.send(
+            number,
+            Due {
+                act: answer.act,
+                delay: Duration::ZERO,
+            },
+        );
+        waiter
+    }
+
+    /// Hands an answer to the caller, if it still waits.
+    pub(crate) fn send(&mut self, number: u64, due: Due) {
+        let unsent = match self
+            .waiting
+            .get_mut(&number)
+            .and_then(|waiting| waiting.answer.take())
+        {
+            Some(caller) => caller.send(due).err(),
+            None => Some(due),
+        };
+        if let Some(due) = unsent {
+            self.log
+                .of_call(number, format!("too late, nobody waits: {}", due.act.summary()));
+        }
+    }
+
+    /// Ends the wait of call `number`; `told` is the line in the timeline.
+    pub(crate) fn end(&mut self, number: u64, told: impl Into<String>) {
+        self.waiting.remove(&number);
+        self.log.end(number, told);
+        self.changed.notify_waiters();
+    }
+
+    /// Hands a call that rule number `rule` matched to the test.
+    pub(crate) fn hold(&mut self, call: &Arc<Call>, rule: usize) {
+        self.log.of_call(call.number, Act::Hold.summary());
+        let held = self.held.entry(call.route.clone()).or_default();
+        held.push_back((Arc::clone(call), rule));
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn is_idle(&self, connection: u32) -> bool {
+        self.waiting
+            .values()
+            .all(|waiting| waiting.connection != connection)
+    }
+
+    /// The connection is lost and at once made again: all who wait on it fail.
+    pub(crate) fn break_connection(&mut self, connection: u32, reason: &str) {
+        self.lose_connection(connection, reason);
+        if let Some(own) = self
+            .connections
+            .get(index(connection))
+            .filter(|own| !own.is_closed)
+        {
+            own.state.send_replace(ConnectionState::Reconnecting {
+                reason: reason.to_owned(),
+                permanent: false,
+            });
+        }
+        self.show_connections();
+    }
+
+    /// Fails all waiting calls that `which` picks: their connection is lost.
+    fn lose(&mut self, reason: &str, which: impl Fn(&Waiting) -> bool) {
+        let lost: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, w)| which(w))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in lost {
+            if let Some(waiting) = self.waiting.remove(&number) {
+                let error = TransportError::Disconnected {
+                    delivery: Delivery::Unknown,
+                    reason: reason.to_owned(),
+                };
+                self.end(number, error.to_string());
+                // An error means that the caller left in this moment.
+                let _ = waiting.lost.send(error);
+            }
+        }
+    }
+
+    pub(crate) fn begin_outage(&mut self, kind: &Kind) {
+        self.log.of_broker(kind.to_string());
+        self.outages.begin(kind);
+        if let Some(reason) = kind.cuts_connections() {
+            self.lose(reason, |_| true);
+        }
+        self.show_connections();
+    }
+
+    /// Fails what still waits on `connection`.
+    pub(crate) fn lose_connection(&mut self, connection: u32, reason: &str) {
+        self.lose(reason, |waiting| waiting.connection == connection);
+    }
+
+    /// Tells every connection's watchers the state it has now.
+    pub(crate) fn show_connections(&mut self) {
+        let shared = self.outages.connection_state();
+        for connection in &self.connections {
+            let now = if connection.is_closed {
+                ConnectionState::Closed
+            } else {
+                shared.clone()
+            };
+            connection.state.send_if_modified(|seen| {
+                let changed = *seen != now;
+                *seen = now;
+                changed
+            });
+        }
+    }
+}
+
+/// Connections are numbered from 1.
+fn index(connection: u32) -> usize {
+    (connection as usize).saturating_sub(1)
+}
