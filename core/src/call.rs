@@ -126,15 +126,15 @@ where
     K: Serialize,
 {
     type Output = Result<Reply<T>, CallError>;
-    type IntoFuture = Answer<T>;
+    type IntoFuture = CallFuture<T>;
 
     /// Writes key and request, and looks into the cache. The future that comes of it borrows nothing.
     #[inline]
-    fn into_future(self) -> Answer<T> {
+    fn into_future(self) -> CallFuture<T> {
         if self.options.is_none()
             && let Some(reply) = self.engine.hit(self.method, &self.args)
         {
-            return Answer(State::Hit(reply));
+            return CallFuture(State::Hit(reply));
         }
         self.wait()
     }
@@ -148,13 +148,13 @@ where
 {
     /// Kept out of line, so that the hit stays small.
     #[inline(never)]
-    fn wait(self) -> Answer<T> {
+    fn wait(self) -> CallFuture<T> {
         let options = self.options.map(|options| *options).unwrap_or_default();
         match self.engine.prepare(self.method, &self.args, options) {
-            Ok(prepared) => Answer(State::Pending(Box::pin(driver::drive(prepared)))),
+            Ok(prepared) => CallFuture(State::Pending(Box::pin(driver::drive(prepared)))),
             Err(error) => {
                 self.engine.counters.count(Err(&error));
-                Answer(State::Failed(Box::new(error)))
+                CallFuture(State::Failed(Box::new(error)))
             }
         }
     }
@@ -173,7 +173,7 @@ impl<T, P, K> fmt::Debug for Call<'_, T, P, K> {
 /// The future of a call's answer. Dropping it abandons the call; what a cached call has sent goes on and fills the
 /// cache all the same.
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Answer<T>(State<T>);
+pub struct CallFuture<T>(State<T>);
 
 enum State<T> {
     Hit(Reply<T>),
@@ -183,9 +183,9 @@ enum State<T> {
 }
 
 // Nothing in it is pinned in place: the pending future has a box of its own.
-impl<T> Unpin for Answer<T> {}
+impl<T> Unpin for CallFuture<T> {}
 
-impl<T> Future for Answer<T> {
+impl<T> Future for CallFuture<T> {
     type Output = Result<Reply<T>, CallError>;
 
     #[inline]
@@ -205,13 +205,13 @@ impl<T> Future for Answer<T> {
     }
 }
 
-impl<T> fmt::Debug for Answer<T> {
+impl<T> fmt::Debug for CallFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            State::Hit(_) => "Answer(hit)",
-            State::Pending(_) => "Answer(pending)",
-            State::Failed(_) => "Answer(failed)",
-            State::Done => "Answer(done)",
+            State::Hit(_) => "CallFuture(hit)",
+            State::Pending(_) => "CallFuture(pending)",
+            State::Failed(_) => "CallFuture(failed)",
+            State::Done => "CallFuture(done)",
         })
     }
 }

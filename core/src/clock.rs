@@ -12,12 +12,12 @@ use std::{
 pub struct Moment(u64);
 
 impl Moment {
-    /// Nanoseconds since this process first asked for the time.
+    /// A moment by its nanoseconds since an origin of this process's own choice.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since this process first asked for the time.
+    /// Nanoseconds since an origin of this process's own choice.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
@@ -27,7 +27,7 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// The moment `ago` before this one, never before the process's first.
+    /// The moment `ago` before this one, never before the origin.
     #[must_use]
     pub fn before(self, ago: Duration) -> Self {
         Self(self.0.saturating_sub(saturated(ago)))
@@ -58,7 +58,7 @@ impl Clock {
             Self::Tokio => self.now_exact(),
             Self::Coarse => {
                 let now = coarsetime::Instant::now_without_cache_update();
-                Moment(now.duration_since(epoch().coarse).as_nanos())
+                Moment(ORIGIN + now.duration_since(epoch().coarse).as_nanos())
             }
         }
     }
@@ -69,9 +69,16 @@ impl Clock {
             Self::Tokio => tokio::time::Instant::now().into_std(),
             Self::Coarse => std_now(),
         };
-        Moment(saturated(exact.saturating_duration_since(epoch().exact)))
+        let epoch = epoch().exact;
+        match exact.checked_duration_since(epoch) {
+            Some(after) => Moment(ORIGIN.saturating_add(saturated(after))),
+            None => Moment(ORIGIN.saturating_sub(saturated(epoch.duration_since(exact)))),
+        }
     }
 }
+
+/// Where the process's first moment stands: 36 years after zero, since a paused clock may lie before it.
+const ORIGIN: u64 = 1 << 60;
 
 /// The process's first moment on both clocks.
 struct Epoch {

@@ -101,11 +101,11 @@ impl Cached<'_> {
                 match policy.plan(age) {
                     Plan::Serve => return Ok(Reply::new(slot, Outcome::fresh(age, self.cache.fresh_for))),
                     _ if mode == Mode::OnlyIfCached && policy.may_stand_in(age) => {
-                        return Ok(self.stale(slot, age, Reason::OnlyIfCached, None));
+                        return Ok(self.cached(slot, age, Reason::OnlyIfCached, None));
                     }
                     Plan::ServeAndRefresh if mode != Mode::OnlyIfCached => {
                         self.refresh::<T>();
-                        return Ok(self.stale(slot, age, Reason::Revalidating, None));
+                        return Ok(self.cached(slot, age, Reason::Revalidating, None));
                     }
                     Plan::FetchOrServe { patience: planned } => patience = planned,
                     Plan::ServeAndRefresh => {}
@@ -129,29 +129,32 @@ impl Cached<'_> {
         let limit = self.limit();
         let (mut patience_ends, call_ends) = (after(patience), after(limit));
         let (ticket, collapsed) = self.join::<T>(limit, self.cache.policy.single_flight());
-        loop {
+        let landing = loop {
             tokio::select! {
                 biased;
-                landing = ticket.landing() => {
-                    let live = landing.clone().and_then(|(entry, stored)| {
-                        let slot = value_of(&self.call.route, entry)?;
-                        let waited = self.started.elapsed();
-                        let details = Details { collapsed, stored, waited, ..Details::live(reason) };
-                        Ok(Reply::new(slot, Outcome::other(details)))
-                    });
-                    return match live {
-                        Ok(reply) => Ok(reply),
-                        Err(error) => self.stand_in_for(error).await,
-                    };
-                }
-                () = at(patience_ends), if patience_ends.is_some() => {
+                landing = ticket.landing() => break landing,
+                () = tie(at(patience_ends)), if patience_ends.is_some() => {
                     patience_ends = None;
                     if let Some(reply) = self.stand_in(Reason::FailoverTimeout, None).await {
                         return Ok(reply);
                     }
                 }
-                () = at(call_ends) => return self.stand_in_for(timed_out(&self.call.route, limit)).await,
+                () = tie(at(call_ends)) => return self.stand_in_for(timed_out(&self.call.route, limit)).await,
             }
+        };
+        let live = landing.clone().and_then(|(entry, stored)| {
+            let slot = value_of(&self.call.route, entry)?;
+            let details = Details {
+                collapsed,
+                stored,
+                waited: self.started.elapsed(),
+                ..Details::live(reason)
+            };
+            Ok(Reply::new(slot, Outcome::other(details)))
+        });
+        match live {
+            Ok(reply) => Ok(reply),
+            Err(error) => self.stand_in_for(error).await,
         }
     }
 
@@ -216,25 +219,33 @@ impl Cached<'_> {
         let (entry, age) = self.look_up().await?;
         let usable = self.cache.policy.may_stand_in(age);
         let slot = usable.then(|| value_of(&self.call.route, entry).ok()).flatten()?;
-        Some(self.stale(slot, age, reason, masked.cloned()))
+        Some(self.cached(slot, age, reason, masked.cloned()))
     }
 
-    fn stale<T>(
+    fn cached<T>(
         &self,
         slot: Arc<Slot<T>>,
         age: Duration,
         reason: Reason,
         masked: Option<CallError>,
     ) -> Reply<T> {
-        let (age, waited) = (Some((age, self.cache.fresh_for)), self.started.elapsed());
-        let details = Details {
-            source: Source::Stale,
-            age,
-            masked,
-            waited,
-            ..Details::live(reason)
+        let fresh_for = self.cache.fresh_for;
+        let source = if age < fresh_for {
+            Source::Fresh
+        } else {
+            Source::Stale
         };
-        Reply::new(slot, Outcome::other(details))
+        let (age, waited) = (Some((age, fresh_for)), self.started.elapsed());
+        Reply::new(
+            slot,
+            Outcome::other(Details {
+                source,
+                age,
+                masked,
+                waited,
+                ..Details::live(reason)
+            }),
+        )
     }
 
     /// Fetches a new answer behind a stale one: one per key, and not too many in all.
@@ -278,6 +289,12 @@ fn timed_out(route: &Route, limit: Option<Duration>) -> CallError {
         after: limit.unwrap_or_default(),
         delivery: Delivery::Unknown,
     }
+}
+
+/// Lets a reply that came in the same moment land first: at a tie the reply beats the limit.
+async fn tie(limit: impl Future<Output = ()>) {
+    limit.await;
+    tokio::task::yield_now().await;
 }
 
 /// Pending until `deadline`; for ever, if there is none.

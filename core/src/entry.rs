@@ -86,9 +86,9 @@ impl Entry {
         self.0.sent() > other.0.sent()
     }
 
-    /// Whether both are the same entry, not merely equal ones.
+    /// Whether both came of the same request: sent at the same moment, with the same result.
     pub fn is(&self, other: &Self) -> bool {
-        self.0.sent() == other.0.sent()
+        self.sent_at() == other.sent_at() && self.body() == other.body()
     }
 
     /// An estimate of the memory it takes, in bytes: the text twice, once for itself and once for the value decoded
@@ -180,7 +180,13 @@ mod tests {
     fn the_later_request_is_newer_even_within_one_moment() {
         let (first, second) = (Entry::decoded(&slot(1)), Entry::decoded(&slot(2)));
         assert!(second.is_newer_than(&first) && !first.is_newer_than(&second));
-        assert!(first.is(&first.clone()) && !first.is(&second));
+    }
+
+    #[test]
+    fn an_entry_is_itself_however_often_it_is_made_anew_from_what_a_store_kept() {
+        let entry = |nanos, body| Entry::new(Moment::from_nanos(nanos), body);
+        assert!(entry(1, "1").is(&entry(1, "1")));
+        assert!(!entry(1, "1").is(&entry(2, "1")) && !entry(1, "1").is(&entry(1, "2")));
     }
 
     #[test]

@@ -24,7 +24,7 @@ mod transport;
 mod wire;
 
 pub use args::{Args, IntoArgs, Keyword, NoKeywords};
-pub use call::{Answer, Call};
+pub use call::{Call, CallFuture};
 pub use client::{Client, ClientBuilder};
 pub use clock::{Clock, Moment};
 pub use context::Context;

@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use quick_cache::{
     Equivalent, OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle, EntryAction, EntryResult},
+    sync::{Cache, DefaultLifecycle},
 };
 
 use super::{Peek, Put, Store};
@@ -41,7 +41,11 @@ struct Inner {
     max_entry_weight: u64,
     time_to_live: Option<Duration>,
     too_large: AtomicU64,
+    /// One of these is held while an entry is put, by its key.
+    puts: [Mutex<()>; PUT_LOCKS],
 }
+
+const PUT_LOCKS: usize = 16;
 
 impl Default for MemoryStore {
     /// 10,000 entries and 64 MiB: small beside a service, large beside what one usually asks for.
@@ -110,23 +114,21 @@ impl MemoryStore {
             self.0.too_large.fetch_add(1, Ordering::Relaxed);
             return Put::TooLarge;
         }
-        let replace = |_: &SlotKey, there: &mut Entry| {
-            EntryAction::<Put>::Retain(if there.is_newer_than(&entry) {
-                Put::Older
-            } else {
-                *there = entry.clone();
-                Put::Stored
-            })
-        };
-        match self.0.cache.entry(&slot_key, None, replace) {
-            EntryResult::Retained(put) => put,
-            EntryResult::Vacant(place) => {
-                // Refused only if the key was removed or the store cleared this very moment: as if right after.
-                let _ = place.insert(entry);
-                Put::Stored
-            }
-            EntryResult::Removed(..) | EntryResult::Replaced(..) | EntryResult::Timeout => Put::Older,
+        // Comparing and inserting have to be one step. The cache's own way to do that would let a full cache evict the
+        // new entry at once, in favour of those that it knows better.
+        let _turn = self.0.puts[key.hash64() as usize % PUT_LOCKS]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self
+            .0
+            .cache
+            .peek(&Probe(key))
+            .is_some_and(|there| there.is_newer_than(&entry))
+        {
+            return Put::Older;
         }
+        self.0.cache.insert(slot_key, entry);
+        Put::Stored
     }
 }
 
@@ -242,6 +244,7 @@ impl MemoryStoreBuilder {
             max_entry_weight,
             time_to_live: self.time_to_live,
             too_large: AtomicU64::new(0),
+            puts: Default::default(),
         }))
     }
 }
@@ -416,6 +419,20 @@ mod tests {
         assert!(store.look_up(&key(1), Moment::from_nanos(150)).is_none());
         assert!(store.is_empty(), "what is too old makes room");
         assert_eq!(store.time_to_live(), Some(life));
+    }
+
+    #[tokio::test]
+    async fn what_was_just_put_is_there_however_full_the_store_is() {
+        for max in [1, 2, 3, 10, 100] {
+            let store = MemoryStore::builder().max_entries(max).build();
+            for n in 0..1000 {
+                store.put(&key(n), entry(0, 1)).await.unwrap();
+                for asked in [n, n.saturating_sub(1), n.saturating_sub(2)] {
+                    let there = store.look_up(&key(asked), Moment::default()).is_some();
+                    assert!(there || asked != n, "{n} of {max}");
+                }
+            }
+        }
     }
 
     #[tokio::test]

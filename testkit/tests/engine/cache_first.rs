@@ -1,0 +1,145 @@
+//! The cache-first strategy beyond parity: freshness, refreshing behind, standing in.
+
+use std::time::Duration;
+
+use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, Reason, Reply};
+use nameko_cachetools_testkit::{Answer, FakeBroker};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::{MS, S, client, told};
+
+/// The least step of tokio's virtual time.
+const JUST: Duration = Duration::from_millis(1);
+
+#[tokio::test(start_paused = true)]
+async fn fresh_until_and_not_at_the_end_of_freshness() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply_with(|call| Answer::ok(call.number));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(CacheFirst::fresh_for(S(10)))
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    assert_eq!(told(&call().await), "fwd=miss; stored");
+    sleep(S(10) - JUST).await;
+    assert_eq!(told(&call().await), "hit; ttl=0");
+    sleep(JUST).await;
+    assert_eq!(told(&call().await), "fwd=stale; stored");
+    broker.calls("shop.get").assert_times(2);
+}
+
+/// Age counts from when the request was sent (FAILURES 37).
+#[tokio::test(start_paused = true)]
+async fn an_answer_ages_while_it_travels() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::ok(1).after(S(4)));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(CacheFirst::fresh_for(S(10)))
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    assert_eq!(call().await.outcome().age(), Some(S(4)));
+    sleep(S(6)).await;
+    assert_eq!(
+        told(&call().await),
+        "fwd=stale; fwd-status=504; ttl=-1; detail=failover-timeout"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_answer_is_served_while_one_refresh_runs_behind() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(json!(1))
+        .then(Answer::ok(2).after(S(1)));
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(5));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    sleep(S(12)).await;
+    let start = Instant::now();
+    for _ in 0..20 {
+        let stale = call().await;
+        assert_eq!((*stale, stale.outcome().reason()), (1, Reason::Revalidating));
+    }
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    broker.settle().await;
+    broker.calls("shop.get").assert_times(2);
+    sleep(S(2)).await;
+    let fresh = call().await;
+    assert_eq!((*fresh, fresh.outcome().is_stale()), (2, false));
+}
+
+/// FAILURES 44: a key that is asked for seldom is never served older than both windows together.
+#[tokio::test(start_paused = true)]
+async fn beyond_revalidation_the_service_is_asked_first() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(json!(1))
+        .then(Answer::ok(2).after(MS(100)));
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(5));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || async { *shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    sleep(S(15)).await;
+    assert_eq!(call().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_entry_stands_in_after_the_policys_patience() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(json!(1))
+        .then(Answer::never())
+        .then(Answer::error("Boom", "x"));
+    let policy = CacheFirst::fresh_for(S(10)).stale_if_error(S(60));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await };
+    call().await.unwrap();
+    sleep(S(20)).await;
+    let start = Instant::now();
+    assert_eq!(
+        told(&call().await.unwrap()),
+        "fwd=stale; fwd-status=504; ttl=-11; detail=failover-timeout"
+    );
+    assert_eq!(start.elapsed(), S(1));
+    sleep(S(48)).await; // the hung request is no longer joined, and the entry has a second left
+    assert_eq!(
+        told(&call().await.unwrap()),
+        "fwd=stale; fwd-status=500; ttl=-59; detail=server-fault"
+    );
+    sleep(S(1)).await;
+    assert!(call().await.unwrap_err().remote().unwrap().is("Boom"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_are_bounded_and_the_surplus_is_counted() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply_with(|call| match call.number {
+        ..=100 => Answer::ok(1),
+        _ => Answer::never(),
+    });
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(50));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    for round in 0..2 {
+        for n in 0..100u64 {
+            let reply: Reply<u64> = shop.call("get", (n,)).await.unwrap();
+            assert_eq!(reply.outcome().is_stale(), round == 1);
+        }
+        sleep(S(12)).await;
+    }
+    assert_eq!((broker.in_flight(), shop.stats().refreshes_skipped), (64, 36));
+    sleep(S(60)).await;
+    assert_eq!(broker.in_flight(), 0, "a refresh that hangs is given up");
+}

@@ -1,0 +1,219 @@
+//! Requests under way: shared, owned by nobody who waits, harvested, and never in each other's way.
+
+use nameko_cachetools::{
+    CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, CallError, Client, Reason, Reply, Request, Response,
+    transport_fn,
+};
+use nameko_cachetools_testkit::{Answer, FakeBroker};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::{MS, S, client, told};
+
+fn cache_first(client: &Client) -> CacheFirstRpcProxy {
+    CacheFirstRpcProxy::new("shop", client)
+}
+
+/// FAILURES 12: the caller who started the request leaves; the others get the answer of the one request.
+#[tokio::test(start_paused = true)]
+async fn the_first_caller_may_leave() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(1).reply(Answer::ok(7).after(MS(30)));
+    let shop = cache_first(&client(&broker));
+    let call = || {
+        let shop = shop.clone();
+        tokio::spawn(async move { shop.call::<u64, _>("get", ()).await.map(|reply| told(&reply)) })
+    };
+    let (first, second) = (call(), call());
+    sleep(MS(10)).await;
+    first.abort();
+    assert_eq!(second.await.unwrap().unwrap(), "fwd=miss; stored; collapsed");
+}
+
+/// FAILURES 15: an error goes to all who wait, in one call's time.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_shared_and_not_remembered() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(Answer::error("Boom", "x").after(MS(30)))
+        .then(json!(7));
+    let shop = cache_first(&client(&broker));
+    let start = Instant::now();
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let shop = shop.clone();
+            tokio::spawn(async move { shop.call::<u64, _>("get", ()).await })
+        })
+        .collect();
+    for caller in callers {
+        assert!(caller.await.unwrap().unwrap_err().remote().unwrap().is("Boom"));
+    }
+    assert_eq!(start.elapsed(), MS(30));
+    broker.calls("shop.get").assert_times(1);
+    assert_eq!(
+        *shop.call::<u64, _>("get", ()).await.unwrap(),
+        7,
+        "the next call goes out"
+    );
+}
+
+/// FAILURES 14: each caller has its own limit, whoever's request it waits for.
+#[tokio::test(start_paused = true)]
+async fn each_who_waits_keeps_its_own_limit() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::ok(7).after(S(5)));
+    let shop = cache_first(&client(&broker));
+    let call = |limit| {
+        let shop = shop.clone();
+        tokio::spawn(async move {
+            let start = Instant::now();
+            (
+                shop.call::<u64, _>("get", ()).timeout(S(limit)).await.is_ok(),
+                start.elapsed(),
+            )
+        })
+    };
+    let (short, long) = (call(1), call(9));
+    assert_eq!(short.await.unwrap(), (false, S(1)));
+    assert_eq!(long.await.unwrap(), (true, S(5)));
+}
+
+/// FAILURES 17: a request that hangs does not capture its key.
+#[tokio::test(start_paused = true)]
+async fn a_hung_request_is_not_joined_for_ever() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .expect(2)
+        .reply(Answer::never())
+        .then(json!(7));
+    let shop = cache_first(&client(&broker));
+    let hung = tokio::spawn({
+        let shop = shop.clone();
+        async move { shop.call::<u64, _>("get", ()).timeout(S(20)).await }
+    });
+    sleep(S(11)).await;
+    assert_eq!(*shop.call::<u64, _>("get", ()).await.unwrap(), 7);
+    let late = hung.await.unwrap().unwrap();
+    assert_eq!(
+        (*late, late.outcome().reason()),
+        (7, Reason::Unavailable),
+        "what came meanwhile stands in"
+    );
+}
+
+/// FAILURES 16: a transport that panics is an error for all who wait, and the key works on the next call.
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_an_error_and_leaves_nothing_behind() {
+    let transport = transport_fn({
+        let calls = std::sync::atomic::AtomicUsize::new(0);
+        move |_: Request| {
+            let first = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0;
+            async move {
+                sleep(MS(10)).await;
+                assert!(!first, "the first call panics, as it should");
+                Ok(Response::json(r#"{"result": 7, "error": null}"#))
+            }
+        }
+    });
+    let shop = cache_first(&Client::new(transport));
+    let call = || shop.call::<u64, _>("get", ());
+    let (one, two) = tokio::join!(call(), call());
+    for error in [one.unwrap_err(), two.unwrap_err()] {
+        assert!(
+            matches!(error, CallError::Aborted { .. }) && error.may_have_executed(),
+            "{error}"
+        );
+    }
+    assert_eq!(*call().await.unwrap(), 7);
+}
+
+/// FAILURES 13, 19, 33: whatever callers do, nothing stays.
+#[tokio::test(start_paused = true)]
+async fn everything_ends_when_everybody_has_left() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::never());
+    let shop = cache_first(&client(&broker));
+    let callers: Vec<_> = (0..1000u64)
+        .map(|n| {
+            let shop = shop.clone();
+            tokio::spawn(async move { shop.call::<u64, _>("get", (n,)).await })
+        })
+        .collect();
+    broker.settle().await;
+    assert_eq!(broker.in_flight(), 1000);
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+    sleep(S(59)).await;
+    assert_eq!(broker.in_flight(), 1000, "late replies are still wanted");
+    sleep(S(2)).await;
+    assert_eq!(broker.in_flight(), 0);
+}
+
+/// At most 1,024 requests go on that nobody waits for.
+#[tokio::test(start_paused = true)]
+async fn the_harvest_is_bounded() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::never());
+    let shop = cache_first(&client(&broker));
+    let callers: Vec<_> = (0..1100u64)
+        .map(|n| {
+            let shop = shop.clone();
+            tokio::spawn(async move { shop.call::<u64, _>("get", (n,)).await })
+        })
+        .collect();
+    broker.settle().await;
+    callers.iter().for_each(tokio::task::JoinHandle::abort);
+    broker.settle().await;
+    assert_eq!((broker.in_flight(), shop.stats().harvests_forgotten), (1024, 76));
+}
+
+/// A caller who leaves before anything was sent sends nothing.
+#[tokio::test(start_paused = true)]
+async fn a_call_dropped_at_once_is_not_sent() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(0).reply(json!(7));
+    let shop = CachedRpcProxy::new("shop", &client(&broker));
+    drop(shop.call::<u64, _>("get", ()).into_future());
+    let mut polled = Box::pin(shop.call::<u64, _>("get", ()).into_future());
+    assert!(futures_poll(&mut polled).await);
+    drop(polled);
+    broker.settle().await;
+}
+
+/// Polls once; says whether it is pending.
+async fn futures_poll<F: Future + Unpin>(future: &mut F) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending()))
+        .await
+}
+
+/// Two callers of one key want different types: each gets its own, of one reply.
+#[tokio::test(start_paused = true)]
+async fn callers_of_one_flight_may_want_different_types() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .expect(1)
+        .reply(Answer::ok(json!({"n": 7})).after(MS(5)));
+    let shop = cache_first(&client(&broker));
+    let (typed, untyped) = tokio::join!(shop.call::<u64, _>("get", ()), shop.call::<Value, _>("get", ()));
+    assert!(matches!(typed.unwrap_err(), CallError::Decode { .. }));
+    assert_eq!(*untyped.unwrap(), json!({"n": 7}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_entry_serves_callers_of_different_types() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(1).reply(json!(7));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(CacheFirst::fresh_for(S(10)))
+        .build(&client(&broker));
+    let number: Reply<u64> = shop.call("get", ()).await.unwrap();
+    let small: Reply<u8> = shop.call("get", ()).await.unwrap();
+    let value: Reply<Value> = shop.call("get", ()).await.unwrap();
+    assert_eq!((*number, *small, &*value), (7, 7, &json!(7)));
+    assert_eq!(
+        (told(&small), told(&value)),
+        ("hit; ttl=10".into(), "hit; ttl=10".into())
+    );
+}

@@ -1,0 +1,179 @@
+//! Whatever a store does, a call ends no worse than without one (FAILURES 25, 65).
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use nameko_cachetools::{
+    CacheFirstRpcProxy, CachedRpcProxy, Client, Entry, Key, MemoryStore, Moment, Put, Reply, Store,
+    StoreError,
+};
+use nameko_cachetools_testkit::{Answer, FakeBroker};
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{MS, S, client};
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    Error,
+    Panic,
+    Stall,
+}
+
+impl Trouble {
+    async fn strike<T>(self) -> Result<T, StoreError> {
+        match self {
+            Self::Error => Err(StoreError::new("the store is in trouble")),
+            Self::Panic => unreachable!("the store panics, as it should"),
+            Self::Stall => pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Trouble {
+    async fn get(&self, _: &Key, _: Moment) -> Result<Option<Entry>, StoreError> {
+        self.strike().await
+    }
+
+    async fn put(&self, _: &Key, _: Entry) -> Result<Put, StoreError> {
+        self.strike().await
+    }
+
+    async fn remove(&self, _: &Key, _: Option<&Entry>) -> Result<bool, StoreError> {
+        self.strike().await
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.strike().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_in_trouble_costs_one_store_timeout_and_nothing_else() {
+    for (trouble, wait) in [
+        (Trouble::Error, MS(0)),
+        (Trouble::Panic, MS(0)),
+        (Trouble::Stall, MS(250)),
+    ] {
+        let broker = FakeBroker::new();
+        broker.on("shop.get").reply(Answer::ok(7).after(MS(10)));
+        let client = client(&broker);
+        let cache_first = CacheFirstRpcProxy::builder("shop").cache(trouble).build(&client);
+        let start = Instant::now();
+        assert_eq!(
+            *cache_first.call::<u64, _>("get", ()).await.unwrap(),
+            7,
+            "{trouble:?}"
+        );
+        assert_eq!(start.elapsed(), wait + MS(10), "{trouble:?}");
+        tokio::time::sleep(S(1)).await;
+        assert_eq!(
+            cache_first.stats().store_troubles,
+            2,
+            "{trouble:?}: one reading, one writing"
+        );
+
+        let failover = CachedRpcProxy::builder("shop")
+            .cache(trouble)
+            .failover_timeout(S(1))
+            .build(&client);
+        let start = Instant::now();
+        assert_eq!(
+            *failover.call::<u64, _>("get", ()).await.unwrap(),
+            7,
+            "{trouble:?}"
+        );
+        assert_eq!(
+            start.elapsed(),
+            MS(10),
+            "{trouble:?}: a healthy service needs no store"
+        );
+    }
+}
+
+/// A store that answers only when asked, as one across a network does.
+struct Remote(MemoryStore);
+
+#[async_trait]
+impl Store for Remote {
+    async fn get(&self, key: &Key, now: Moment) -> Result<Option<Entry>, StoreError> {
+        tokio::time::sleep(MS(2)).await;
+        // What comes over a network is bytes.
+        let entry = self.0.get(key, now).await?;
+        Ok(entry.map(|entry| Entry::new(entry.sent_at(), entry.body().clone())))
+    }
+
+    async fn put(&self, key: &Key, entry: Entry) -> Result<Put, StoreError> {
+        tokio::time::sleep(MS(2)).await;
+        self.0.put(key, entry).await
+    }
+
+    async fn remove(&self, key: &Key, seen: Option<&Entry>) -> Result<bool, StoreError> {
+        self.0.remove(key, seen).await
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        self.0.clear().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_remote_store_serves_typed_values_and_delays_no_reply() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(1).reply(json!([1, 2]));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .cache(Remote(MemoryStore::new()))
+        .build(&client(&broker));
+    let start = Instant::now();
+    let live: Reply<Vec<u64>> = shop.call("get", ()).await.unwrap();
+    assert_eq!(
+        (start.elapsed(), live.outcome().is_cached()),
+        (MS(2), false),
+        "the read, and not the write"
+    );
+    tokio::time::sleep(MS(2)).await;
+    let cached: Reply<Vec<u64>> = shop.call("get", ()).await.unwrap();
+    assert_eq!(
+        (cached.as_slice(), cached.outcome().is_cached()),
+        (&[1, 2][..], true)
+    );
+}
+
+/// As a dict served several proxies in the original: what one asked for, the other has.
+#[tokio::test(start_paused = true)]
+async fn one_store_serves_several_proxies() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(1).reply(json!(7));
+    let client = client(&broker);
+    let dict: Arc<Mutex<HashMap<Key, Entry>>> = Arc::default();
+    let failover = CachedRpcProxy::builder("shop")
+        .cache(Arc::clone(&dict))
+        .build(&client);
+    let cache_first = CacheFirstRpcProxy::builder("shop")
+        .cache(Arc::clone(&dict))
+        .build(&client);
+    let _: Reply<u64> = failover.call("get", ()).await.unwrap();
+    let hit: Reply<u64> = cache_first.call("get", ()).await.unwrap();
+    assert!(hit.outcome().is_cached());
+    assert_eq!(dict.lock().unwrap().len(), 1);
+}
+
+/// Two proxies of one service and store, but of clients with namespaces of their own, stay apart.
+#[tokio::test(start_paused = true)]
+async fn namespaces_keep_clients_apart() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(2).reply(json!(7));
+    let store = MemoryStore::new();
+    for namespace in ["staging", "production"] {
+        let client = Client::builder(broker.transport()).namespace(namespace).build();
+        let shop = CacheFirstRpcProxy::builder("shop")
+            .cache(store.clone())
+            .build(&client);
+        let _: Reply<u64> = shop.call("get", ()).await.unwrap();
+    }
+}
