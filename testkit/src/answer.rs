@@ -202,7 +202,8 @@ impl Answer {
     }
 
     /// The connection is lost, for this call and for all others that wait on the same connection. It is back at
-    /// once; for a longer outage see [`FakeBroker::down`](crate::FakeBroker::down).
+    /// once; for a longer outage see [`FakeBroker::down`](crate::FakeBroker::down). Either way the call counts as one
+    /// that its rule saw.
     ///
     /// ```
     /// # use nameko_cachetools_testkit::{Answer, FakeBroker, When};

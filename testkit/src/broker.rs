@@ -2,7 +2,7 @@
 
 use std::{fmt, future::Future, panic::Location, sync::Arc, thread, time::Duration};
 
-use nameko_cachetools::Route;
+use nameko_cachetools::{Client, Route};
 use tokio::{task::yield_now, time::timeout};
 
 use crate::{Calls, FakeTransport, HeldCall, Outage, Rule, Violations, fail, hub::Hub, outage::Kind};
@@ -10,21 +10,20 @@ use crate::{Calls, FakeTransport, HeldCall, Outage, Rule, Violations, fail, hub:
 /// A RabbitMQ with nameko services behind it, within the test's own process.
 ///
 /// When it is dropped, it checks that every call was one that a rule is for, and that every rule saw the calls it
-/// expects, and panics with a report if not. Keep it until the end of the test: without it, its transports are
-/// not connected.
+/// expects, and panics with a report if not. Keep it in the test itself until its end: without it, its transports are
+/// not connected, and a panic in a spawned task would fail no test.
 ///
 /// ```
-/// # use nameko_cachetools::{Request, Route, Transport};
+/// # use nameko_cachetools::{Reply, args};
 /// # use nameko_cachetools_testkit::FakeBroker;
-/// # use serde_json::json;
+/// # use serde_json::{Value, json};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let broker = FakeBroker::new();
-/// broker.on("products.get").args(("o1",)).expect(1).reply(json!({"title": "The Odyssey"}));
+/// broker.on("products.get").with(args!["o1"]).expect(1).reply(json!({"title": "The Odyssey"}));
 ///
-/// let request = Request::new(Route::new("products", "get")?, r#"{"args": ["o1"], "kwargs": {}}"#);
-/// let reply = broker.transport().request(request).await?;
-/// assert_eq!(reply.body, r#"{"result": {"title": "The Odyssey"}, "error": null}"#);
+/// let product: Reply<Value> = broker.client().service("products").call("get", args!["o1"]).await?;
+/// assert_eq!(product["title"], "The Odyssey");
 /// # Ok(())
 /// # }
 /// ```
@@ -75,6 +74,24 @@ impl FakeBroker {
     /// A new connection to this broker. Each call makes another one, as each process would; clones share one.
     pub fn transport(&self) -> FakeTransport {
         FakeTransport::new(Arc::clone(&self.hub))
+    }
+
+    /// A client over a new [`transport`](Self::transport), with a client's defaults.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{Reply, args};
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = FakeBroker::new();
+    /// broker.on("stock.level").with(args!["A1"]).reply(Answer::ok(3));
+    /// let level: Reply<u32> = broker.client().service("stock").call("level", args!["A1"]).await?;
+    /// assert_eq!(*level, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn client(&self) -> Client {
+        Client::new(self.transport())
     }
 
     /// No connection to the broker, until the guard is dropped: waiting calls fail as disconnected, new ones as not
@@ -226,7 +243,7 @@ impl FakeBroker {
         Calls {
             of: "all calls".to_owned(),
             kept: log.calls().cloned().collect(),
-            total: log.total(),
+            total: log.count_all(),
         }
     }
 

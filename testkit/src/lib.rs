@@ -1,4 +1,87 @@
-//! A fake nameko broker for tests: scripted answers, outages, and virtual time, without sockets.
+//! A RabbitMQ with nameko services behind it, faked within a test: scripted answers, outages, and virtual time.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use nameko_cachetools::{CachedRpcProxy, Reply, args};
+//! use nameko_cachetools_testkit::{Answer, FakeBroker};
+//! use serde_json::{Value, json};
+//! use tokio::time::Instant;
+//!
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // in a #[tokio::test(start_paused = true)]
+//! let broker = FakeBroker::new();
+//! let odyssey = json!({"title": "The Odyssey"});
+//! broker.on("products.get").with(args!["o1"]).expect(2).reply(odyssey).then(Answer::never());
+//!
+//! let patience = Duration::from_millis(300);
+//! let products = CachedRpcProxy::builder("products").failover_timeout(patience).build(&broker.client());
+//! let live: Reply<Value> = products.call("get", args!["o1"]).await?;
+//! let start = Instant::now();
+//! let last_good: Reply<Value> = products.call("get", args!["o1"]).await?; // now the service hangs
+//!
+//! assert_eq!(*last_good, *live);
+//! assert_eq!(start.elapsed(), patience); // to the millisecond, and at once
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is in it
+//!
+//! | | |
+//! |---|---|
+//! | [`FakeBroker`] | what a test holds: makes rules, connections and outages; knows all calls; checks them when dropped |
+//! | [`Rule`] | which calls, how often ([`Times`]), answered how and how fast ([`Latency`]) |
+//! | [`Answer`] | a result, an exception, silence, a [`Malformed`] reply, a refusal, a cut connection ([`When`]) |
+//! | [`HeldCall`] | a call that the test itself answers, whenever it likes |
+//! | [`Outage`] | a guard: as long as it lives, the broker is down or blocked, a service silent or unknown |
+//! | [`Call`], [`Calls`] | what the broker received, to look at and to assert |
+//! | [`Violations`] | the report of a test whose calls broke its rules |
+//! | [`FakeTransport`] | a connection, for clients with settings of their own; [`FakeBroker::client`] needs none |
+//! | [`transport_conformance`], [`store_conformance`] | the contracts of `Transport` and `Store` as checks, for your own |
+//!
+//! # How a test fails
+//!
+//! A call that no rule is for is answered as nameko would answer it (`UnknownService`, `MethodNotFound`; for other
+//! arguments than any rule's, `IncorrectSignature`), and fails the test when the broker is dropped: the answer alone
+//! would often go unseen, since to hide a service's errors is what failover is for. So does a rule that
+//! [expected](Rule::expect) other calls than it saw. The panic says what came and how the nearest rule differs:
+//!
+//! ```text
+//! fake broker: 2 violations   (seed 0, time 1.000 s, 2 calls seen)
+//!
+//! 1. rule billing.get_invoice(7) (tests/failover.rs:14) expected exactly 2 calls, saw 1
+//!
+//! 2. unmatched call #2 billing.get_invoice(8, lang="sv") at 1.000 s
+//!    nearest rule billing.get_invoice(7) (tests/failover.rs:14)
+//!       args[0]      expected 7        got 8     <-- differs
+//!       kwargs.lang  expected nothing  got "sv"  <-- differs
+//!    the caller was answered IncorrectSignature; a cache may have hidden this from your assertions
+//!    to allow it: broker.on("billing.get_invoice").with(args![8, lang = "sv"]).reply(..)
+//!
+//! timeline:
+//!        0 ms  #1 billing.get_invoice(7)
+//!        0 ms  #1   ok {"total": 10}
+//!     1000 ms  #2 billing.get_invoice(8, lang="sv")
+//!     1000 ms  #2   error IncorrectSignature no rule of the fake broker matches this call
+//! ```
+//!
+//! If the test panics by itself, the same report goes to standard error.
+//!
+//! # Time and chance
+//!
+//! All waiting is done in tokio's time, in whole milliseconds. Under a paused clock
+//! (`#[tokio::test(start_paused = true)]`, tokio's feature `test-util`) a test takes no time, and durations are exact: a
+//! reply that is due at the same moment as a time limit is in time. Move the clock by `tokio::time::sleep`, not by
+//! `advance`, which jumps over what would have happened meanwhile. Latencies are drawn from the broker's
+//! [seed](FakeBroker::with_seed): two runs of a test on one thread give the same [timeline](FakeBroker::timeline).
+//!
+//! # What it does not do
+//!
+//! - It opens no socket and speaks no AMQP: the AMQP transports are tested elsewhere.
+//! - It runs no Python and checks no signature: a rule stands for a service.
+//! - It keeps no secrets: reports and timelines show arguments. It is made for test data.
 #![forbid(unsafe_code)]
 
 mod act;

@@ -127,7 +127,7 @@ impl Log {
         self.tick
     }
 
-    /// How many calls there were, forgotten ones included.
+    /// How many calls there were, forgotten and unreadable ones included.
     pub(crate) fn total(&self) -> u64 {
         self.total
     }
@@ -135,6 +135,11 @@ impl Log {
     /// How many calls of `route` there were, forgotten ones included.
     pub(crate) fn count(&self, route: &Route) -> u64 {
         self.counts.get(route).copied().unwrap_or(0)
+    }
+
+    /// How many calls there were, forgotten ones included, unreadable ones not.
+    pub(crate) fn count_all(&self) -> u64 {
+        self.counts.values().sum()
     }
 
     pub(crate) fn calls(&self) -> impl Iterator<Item = &Logged> {

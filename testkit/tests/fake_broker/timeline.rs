@@ -1,5 +1,6 @@
-use nameko_cachetools_testkit::{Answer, FakeBroker, When};
-use serde_json::json;
+use nameko_cachetools::{CachedRpcProxy, args};
+use nameko_cachetools_testkit::{Answer, FakeBroker, Latency, When};
+use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::{MS, send};
@@ -39,6 +40,72 @@ async fn the_timeline_tells_the_whole_story() {
     1320 ms  #4 stock.level()  by connection 2
     1320 ms  #4   connection lost after sending
 "#
+    );
+}
+
+/// Several clients, chance, an outage, a held call, a cache: and no run differs from another.
+#[tokio::test(start_paused = true)]
+async fn two_runs_give_the_same_timeline() {
+    async fn run() -> String {
+        let broker = FakeBroker::with_seed(42);
+        broker
+            .on("stock.level")
+            .after(Latency::lognormal(MS(20), MS(900)))
+            .reply_with(|call| match call.number % 3 {
+                0 => Answer::error("Busy", "try again"),
+                _ => Answer::ok(call.number),
+            });
+        broker
+            .on("stock.name")
+            .after(MS(1)..MS(50))
+            .reply(Answer::ok("x"))
+            .then(Answer::hold());
+        let callers: Vec<_> = (0..20)
+            .map(|i| {
+                let stock = CachedRpcProxy::builder("stock")
+                    .failover_timeout(MS(30))
+                    .build(&broker.client());
+                tokio::spawn(async move {
+                    for n in 0..10 {
+                        let method = if (i + n) % 7 == 0 { "name" } else { "level" };
+                        let call = stock.call::<Value, _>(method, args![n % 3]).timeout(MS(500));
+                        let _ = call.await;
+                    }
+                })
+            })
+            .collect();
+        sleep(MS(100)).await;
+        broker.down().end();
+        broker
+            .next_call("stock.name")
+            .await
+            .reply(Answer::ok("by hand").after(MS(3)));
+        for caller in callers {
+            caller.await.unwrap();
+        }
+        broker.timeline()
+    }
+    let (first, second) = (run().await, run().await);
+    assert!(
+        first.lines().count() > 300 && first.contains("the caller gave up") && first.contains("error Busy")
+    );
+    assert_eq!(first, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_at_the_very_moment_of_a_limit_is_in_time() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").after(MS(20)).reply(Answer::ok(1));
+    let transport = broker.transport();
+    assert!(
+        timeout(MS(20), send(&transport, "products.get", json!([])))
+            .await
+            .is_ok()
+    );
+    assert!(
+        timeout(MS(19), send(&transport, "products.get", json!([])))
+            .await
+            .is_err()
     );
 }
 
