@@ -72,6 +72,15 @@ impl FakeBroker {
     }
 
     /// A new connection to this broker. Each call makes another one, as each process would; clones share one.
+    ///
+    /// ```
+    /// # use nameko_cachetools::Client;
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # use std::time::Duration;
+    /// # let broker = FakeBroker::new();
+    /// let client = Client::builder(broker.transport()).call_timeout(Duration::from_secs(2)).build();
+    /// assert!(client.is_ready());
+    /// ```
     pub fn transport(&self) -> FakeTransport {
         FakeTransport::new(Arc::clone(&self.hub))
     }
@@ -153,7 +162,23 @@ impl FakeBroker {
     /// If no rule holds calls of `route`, or none comes within an hour of tokio's time: with a paused clock, that is
     /// when nothing else is left to happen.
     ///
-    /// See [`HeldCall::reply`] for an example.
+    /// ```
+    /// # use nameko_cachetools::{Reply, args};
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let broker = FakeBroker::new();
+    /// broker.on("stock.level").hold();
+    /// let stock = broker.client().service("stock");
+    /// let caller = tokio::spawn(async move { stock.call::<u32, _>("level", args!["A1"]).await });
+    ///
+    /// let held = broker.next_call("stock.level").await;
+    /// assert_eq!((broker.in_flight(), held.args[0].as_str()), (1, Some("A1")));
+    /// held.reply(Answer::ok(3));
+    /// assert_eq!(*caller.await??, 3);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn next_call(&self, route: &str) -> impl Future<Output = HeldCall> + Send + use<'_> {
         let (route, asked_at) = (parsed(route), Location::caller());
@@ -261,6 +286,23 @@ impl FakeBroker {
     /// What happened so far, one event a line: the same text in every run, made for snapshot tests.
     ///
     /// Holds the events of the newest 10,000 calls.
+    ///
+    /// ```
+    /// # use nameko_cachetools::args;
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # let broker = FakeBroker::new();
+    /// # let after = std::time::Duration::from_millis(20);
+    /// broker.on("stock.level").reply(Answer::error("KeyError", "'A1'").after(after));
+    /// let _ = broker.client().service("stock").call::<u32, _>("level", args!["A1"]).await;
+    /// let expected = [
+    ///     r#"       0 ms  #1 stock.level("A1")"#,
+    ///     r#"      20 ms  #1   error KeyError 'A1'"#,
+    /// ];
+    /// assert_eq!(broker.timeline().lines().collect::<Vec<_>>(), expected);
+    /// # }
+    /// ```
     pub fn timeline(&self) -> String {
         self.hub.lock().log.timeline(usize::MAX)
     }

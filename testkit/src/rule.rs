@@ -250,6 +250,13 @@ impl<'a> Rule<'a> {
 
     /// Hands every call to the test, which answers it by hand: [`FakeBroker::next_call`](crate::FakeBroker::next_call).
     ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # let broker = FakeBroker::new();
+    /// broker.on("products.get").hold();
+    /// broker.on("stock.level").hold().then(Answer::ok(3)); // only the first call is held
+    /// ```
+    ///
     /// # Panics
     /// If the rule has an answer already.
     #[track_caller]

@@ -60,7 +60,7 @@ pub(super) async fn closing_waits_for_requests_under_way(harness: &dyn Harness) 
         return Ok(());
     }
     let transport = harness.transport().await;
-    let slow = under_way(&transport, "slow").await;
+    let slow = under_way(harness, &transport, "slow").await?;
     let (start, grace) = (Instant::now(), SLOW + harness.patience());
     within(grace + SECOND, "closing", transport.close(grace)).await?;
     ensure!(
@@ -80,7 +80,7 @@ pub(super) async fn closing_fails_what_outlasts_the_grace(harness: &dyn Harness)
         return Ok(());
     }
     let transport = harness.transport().await;
-    let silent = under_way(&transport, "silent").await;
+    let silent = under_way(harness, &transport, "silent").await?;
     within(SLOW + SECOND, "closing with a grace", transport.close(SLOW)).await?;
     let end = within(SECOND, "the end of a request", silent)
         .await?
@@ -119,8 +119,8 @@ pub(super) async fn closing_an_idle_transport_is_quick(harness: &dyn Harness) ->
 pub(super) async fn a_lost_connection_ends_every_wait(harness: &dyn Harness) -> Outcome {
     let transport = harness.transport().await;
     let waits = [
-        under_way(&transport, "silent").await,
-        under_way(&transport, "silent").await,
+        under_way(harness, &transport, "silent").await?,
+        under_way(harness, &transport, "silent").await?,
     ];
     if !harness.cut().await {
         return Ok(());

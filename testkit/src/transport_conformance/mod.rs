@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use nameko_cachetools::{JSON, Request, Response, Route, Transport, TransportError};
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
     Answer, FakeBroker,
@@ -197,15 +197,17 @@ async fn echo(harness: &dyn Harness, transport: &dyn Transport, mark: impl Into<
     Ok(())
 }
 
-/// Starts a request that gets no reply soon, and lets it get under way.
+/// Starts a request that gets no reply soon, and makes sure that it is sent: an echo after it comes back.
 async fn under_way(
+    harness: &dyn Harness,
     transport: &Arc<dyn Transport>,
     method: &'static str,
-) -> tokio::task::JoinHandle<Result<Response, TransportError>> {
+) -> Result<JoinHandle<Result<Response, TransportError>>, String> {
     let mut task = tokio::spawn({
         let transport = Arc::clone(transport);
         async move { transport.request(request(method, "under way")).await }
     });
     let _ = timeout(SLOW / 3, &mut task).await;
-    task
+    echo(harness, transport, "behind it").await?;
+    Ok(task)
 }

@@ -48,8 +48,7 @@ pub(super) async fn a_thousand_requests_at_once_get_their_own_replies(harness: &
 
 pub(super) async fn a_silent_service_holds_up_no_other_request(harness: &dyn Harness) -> Outcome {
     let transport = harness.transport().await;
-    let silent = under_way(&transport, "silent").await;
-    echo(harness, &transport, "beside it").await?;
+    let silent = under_way(harness, &transport, "silent").await?;
     ensure!(!silent.is_finished(), "the service's `silent` was answered");
     silent.abort();
     Ok(())
