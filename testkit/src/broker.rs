@@ -144,8 +144,9 @@ impl FakeBroker {
         Outage::begin(&self.hub, Kind::Unknown(service.to_owned()))
     }
 
-    /// `service` is stopped or hangs, until the guard is dropped: requests wait in its durable queue. Then it answers
-    /// them, oldest first, but for those whose `expiration` has passed, and also those whose caller has given up.
+    /// `service` is stopped or hangs, until the guard is dropped: requests wait in its durable queue. Then, as
+    /// soon as other tasks run, it answers them, oldest first: as a real service does, also those whose callers have
+    /// given up, but not those whose `expiration` has passed.
     ///
     /// ```
     /// # use nameko_cachetools_testkit::FakeBroker;

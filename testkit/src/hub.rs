@@ -5,7 +5,6 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use nameko_cachetools::{Request, Route, TransportError};
@@ -91,13 +90,7 @@ impl Hub {
             } => {
                 let mut state = self.lock();
                 state.findings.unmatched(call, answered, &nearest);
-                state.send(
-                    call.number,
-                    Due {
-                        act: answer.act,
-                        delay: Duration::ZERO,
-                    },
-                );
+                state.send(call.number, Due::at_once(answer));
             }
         }
     }
@@ -109,13 +102,8 @@ impl Hub {
             state.hold(call, rule);
         } else {
             let delay = state.script.delay(rule, &answer);
-            state.send(
-                call.number,
-                Due {
-                    act: answer.act,
-                    delay,
-                },
-            );
+            let act = answer.act;
+            state.send(call.number, Due { act, delay });
         }
     }
 

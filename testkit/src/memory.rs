@@ -125,9 +125,8 @@ impl Presence<'_> {
         self.hub.lock().end(self.number, told);
     }
 
-    /// The broker has already noted the end.
     fn lost(&mut self, error: TransportError) -> Result<Response, TransportError> {
-        self.is_over = true;
+        self.over(error.to_string());
         Err(error)
     }
 }

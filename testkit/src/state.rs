@@ -58,6 +58,15 @@ pub(crate) struct Due {
     pub(crate) delay: Duration,
 }
 
+impl Due {
+    pub(crate) fn at_once(answer: Answer) -> Self {
+        Self {
+            act: answer.act,
+            delay: Duration::ZERO,
+        }
+    }
+}
+
 /// One transport's connection.
 #[derive(Debug)]
 struct Connection {
@@ -149,13 +158,7 @@ impl State {
             Unreadable::Malformed => (Answer::malformed_request(), "answers MalformedRequest"),
         };
         self.findings.unreadable(number, &route.to_string(), consequence);
-        self.send(
-            number,
-            Due {
-                act: answer.act,
-                delay: Duration::ZERO,
-            },
-        );
+        self.send(number, Due::at_once(answer));
         waiter
     }
 
@@ -222,15 +225,15 @@ impl State {
             .collect();
         for number in lost {
             if let Some(waiting) = self.waiting.remove(&number) {
-                let error = TransportError::Disconnected {
-                    delivery: Delivery::Unknown,
-                    reason: reason.to_owned(),
-                };
-                self.end(number, error.to_string());
-                // An error means that the caller left in this moment.
-                let _ = waiting.lost.send(error);
+                let (delivery, reason) = (Delivery::Unknown, reason.to_owned());
+                // The caller notes it in the timeline: it may have an answer of the same moment, which wins. An error
+                // here means that it left in this moment.
+                let _ = waiting
+                    .lost
+                    .send(TransportError::Disconnected { delivery, reason });
             }
         }
+        self.changed.notify_waiters();
     }
 
     pub(crate) fn begin_outage(&mut self, kind: &Kind) {

@@ -124,6 +124,35 @@ async fn a_silent_service_answers_from_its_queue_when_it_is_back() {
     );
 }
 
+/// A guard that lives until the end of the test is dropped before the broker checks its rules.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_test_answers_nothing_any_more() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").expect(1).reply(Answer::ok(1));
+    let transport = broker.transport();
+    assert_eq!(result(&transport, "products.get", json!([])).await, 1);
+    let _silence = broker.silent("products");
+    let waiting = tokio::spawn(async move { transport.request(request("products.get", json!([]))).await });
+    broker.settle().await;
+    assert!(!waiting.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_same_moment_wins_over_a_lost_connection() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").hold();
+    let transport = broker.transport();
+    let waiting = tokio::spawn(async move { transport.request(request("products.get", json!([]))).await });
+    broker.next_call("products.get").await.reply(json!(1));
+    let _outage = broker.down();
+    assert!(waiting.await.unwrap().is_ok());
+    let timeline = broker.timeline();
+    assert!(
+        timeline.ends_with("-- broker down\n       0 ms  #1   ok 1\n"),
+        "{timeline}"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dropped_broker_is_not_connected_and_says_why() {
     let broker = FakeBroker::new();
