@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::rules::{Rules, policy};
 
-/// CallFuture from the cache while the entry is fresh; ask the service otherwise.
+/// Answer from the cache while the entry is fresh; ask the service otherwise.
 ///
 /// | | [`CacheFirst::original`] | [`CacheFirst::fresh_for`] |
 /// |---|---|---|

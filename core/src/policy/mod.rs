@@ -49,9 +49,9 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
 /// What to do about an entry that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Plan {
-    /// CallFuture with it: it is fresh.
+    /// Answer with it: it is fresh.
     Serve,
-    /// CallFuture with it, and fetch a new one behind.
+    /// Answer with it, and fetch a new one behind.
     ServeAndRefresh,
     /// Ask the service; after `patience`, or on an error, answer with the entry if it may still stand in.
     FetchOrServe {
