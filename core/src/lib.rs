@@ -21,6 +21,7 @@ mod route;
 mod stats;
 mod store;
 mod transport;
+pub mod types;
 mod wire;
 
 pub use args::{Args, IntoArgs, Keyword, NoKeywords};

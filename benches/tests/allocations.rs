@@ -1,0 +1,80 @@
+//! A typed hit allocates nothing, whatever its arguments: counted, not timed.
+#![allow(clippy::expect_used, reason = "helpers of a test may panic")]
+
+use std::{collections::BTreeMap, hint::black_box};
+
+use nameko_cachetools::{
+    CacheFirstRpcProxy, Client, Clock, IntoArgs, MemoryStore, Reply, Request, Response, args, transport_fn,
+};
+use nameko_cachetools_benches::runtime;
+use serde::Serialize;
+
+#[derive(Serialize, Clone, Copy)]
+struct Search {
+    shop: u32,
+    currency: &'static str,
+    in_stock: bool,
+    page: u32,
+    order: Option<&'static str>,
+    limit: f64,
+}
+
+const SEARCH: Search = Search {
+    shop: 3,
+    currency: "EUR",
+    in_stock: true,
+    page: 1,
+    order: Some("title"),
+    limit: 0.1,
+};
+
+/// Allocations of a hit, from the call to the dropped reply, once buffers have grown.
+fn allocations<A: IntoArgs>(clock: Clock, args: impl Fn() -> A) -> u64 {
+    let transport =
+        transport_fn(|_: Request| async { Ok(Response::json(r#"{"result": [1, 2], "error": null}"#)) });
+    let client = Client::builder(transport).clock(clock).build();
+    let proxy = CacheFirstRpcProxy::builder("s")
+        .cache(MemoryStore::new())
+        .build(&client);
+    runtime().block_on(async {
+        for _ in 0..2 {
+            let reply: Reply<Vec<u64>> = proxy.call("m", args()).await.expect("an answer");
+            drop(reply);
+        }
+        let ready = args();
+        let mut call = Some(proxy.call::<Vec<u64>, A>("m", ready));
+        let mut hit = false;
+        let counted = allocation_counter::measure(|| {
+            let future = call.take().map(IntoFuture::into_future);
+            if let Some(mut future) = future {
+                let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+                let polled = std::pin::Pin::new(&mut future).poll(&mut cx);
+                hit = matches!(black_box(polled), std::task::Poll::Ready(Ok(reply)) if reply.outcome().is_cached());
+            }
+        });
+        assert!(hit);
+        counted.count_total
+    })
+}
+
+#[test]
+fn a_hit_allocates_nothing() {
+    let map: BTreeMap<String, u64> = (0..20).map(|n| (format!("{:x}", n * 7919), n)).collect();
+    for clock in [Clock::Coarse, Clock::Tokio] {
+        assert_eq!(allocations(clock, || ()), 0);
+        assert_eq!(allocations(clock, || (7u64,)), 0);
+        assert_eq!(
+            allocations(clock, || args!["the_odyssey", 7u64, currency = "EUR", a = [1, 2]]),
+            0
+        );
+        assert_eq!(allocations(clock, || (SEARCH,)), 0);
+        assert_eq!(allocations(clock, || (&map,)), 0);
+    }
+}
+
+/// The counter counts: the check above could fail.
+#[test]
+fn the_counter_counts() {
+    let counted = allocation_counter::measure(|| drop(black_box(vec![1, 2, 3])));
+    assert_eq!(counted.count_total, 1);
+}
