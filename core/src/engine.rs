@@ -252,7 +252,7 @@ impl Cache {
         if self.policy.plan(age) != Plan::Serve {
             return None;
         }
-        let slot = entry.downcast().ok()?;
+        let slot = entry.downcast()?;
         Some(Reply::new(slot, Outcome::fresh(age, self.fresh_for)))
     }
 
@@ -280,13 +280,16 @@ pub(crate) fn value_of<T>(route: &Route, entry: Entry) -> Result<Arc<Slot<T>>, C
 where
     T: DeserializeOwned + Send + Sync + 'static,
 {
-    entry.downcast().or_else(|entry| {
-        tracing::trace!(%route, expected = type_name::<T>(), "the cached reply is decoded for another type");
-        let value = wire::decode(route, entry.body())?;
-        Ok(Arc::new(Slot {
-            sent: entry.sent(),
-            body: entry.body().clone(),
-            value,
-        }))
-    })
+    if entry.holds::<T>()
+        && let Some(slot) = entry.clone().downcast()
+    {
+        return Ok(slot);
+    }
+    tracing::trace!(%route, expected = type_name::<T>(), "the cached reply is decoded for another type");
+    let value = wire::decode(route, entry.body())?;
+    Ok(Arc::new(Slot {
+        sent: entry.sent(),
+        body: entry.body().clone(),
+        value,
+    }))
 }

@@ -98,15 +98,16 @@ impl Entry {
         OVERHEAD + self.0.value_bytes() + 2 * self.body().len()
     }
 
+    /// Whether its value was decoded to this type.
+    pub(crate) fn holds<T: Send + Sync + 'static>(&self) -> bool {
+        (*self.0).type_id() == TypeId::of::<Slot<T>>()
+    }
+
     /// The decoded value, if it was decoded to this type.
     #[inline]
-    pub(crate) fn downcast<T: Send + Sync + 'static>(self) -> Result<Arc<Slot<T>>, Self> {
-        if (*self.0).type_id() != TypeId::of::<Slot<T>>() {
-            return Err(self);
-        }
-        let Self(held) = self;
-        let any: Arc<dyn Any + Send + Sync> = held.clone();
-        any.downcast().map_err(|_| Self(held))
+    pub(crate) fn downcast<T: Send + Sync + 'static>(self) -> Option<Arc<Slot<T>>> {
+        let any: Arc<dyn Any + Send + Sync> = self.0;
+        any.downcast().ok()
     }
 
     pub(crate) fn sent(&self) -> Sent {
@@ -170,10 +171,9 @@ mod tests {
     fn a_value_is_shared_with_its_own_type_only() {
         let slot = slot(7u64);
         let entry = Entry::decoded(&slot);
-        assert!(Arc::ptr_eq(&entry.clone().downcast::<u64>().ok().unwrap(), &slot));
-        let entry = entry.downcast::<u32>().err().unwrap();
-        assert_eq!(entry.body(), "1");
-        assert!(Entry::new(Moment::default(), "1").downcast::<u64>().is_err());
+        assert!(Arc::ptr_eq(&entry.clone().downcast::<u64>().unwrap(), &slot));
+        assert!(entry.holds::<u64>() && !entry.holds::<u32>() && entry.downcast::<u32>().is_none());
+        assert!(Entry::new(Moment::default(), "1").downcast::<u64>().is_none());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Canonical CBOR (RFC 8949 section 4.2.1), written straight from serde without a value tree and, once its buffers
 //! have grown, without allocation: shortest heads, shortest floats, definite lengths, map keys sorted bytewise.
 
-use std::fmt;
+use std::{cmp::Ordering, fmt};
 
 use serde::{Serialize, ser};
 
@@ -12,7 +12,6 @@ pub(super) const MAX_DEPTH: u16 = 64;
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
 /// Buffers that are kept from one key to the next.
-#[derive(Default)]
 pub(super) struct Encoder {
     pub(super) bytes: Vec<u8>,
     entries: Vec<Span>,
@@ -23,9 +22,35 @@ pub(super) struct Encoder {
 /// Where one map entry stands in `bytes`.
 #[derive(Clone, Copy)]
 struct Span {
+    /// The key's first eight bytes, which mostly tell it from the others without looking at it.
+    prefix: u64,
     start: usize,
     key_end: usize,
     end: usize,
+}
+
+impl Span {
+    #[inline]
+    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.start..self.key_end]
+    }
+
+    /// The canonical order: bytewise (RFC 8949 section 4.2.1).
+    #[inline]
+    fn order(&self, other: &Self, bytes: &[u8]) -> Ordering {
+        self.prefix
+            .cmp(&other.prefix)
+            .then_with(|| self.key(bytes).cmp(other.key(bytes)))
+    }
+}
+
+/// The first eight bytes as a number that sorts as they do; shorter keys are padded with zeros.
+#[inline]
+fn prefix(key: &[u8]) -> u64 {
+    match key.first_chunk::<8>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => key.iter().fold(0, |prefix, byte| prefix << 8 | u64::from(*byte)) << (8 * (8 - key.len())),
+    }
 }
 
 /// Why a value has no canonical form.
@@ -72,6 +97,15 @@ pub(super) const NULL: u8 = 0xf6;
 pub(super) type Done = Result<(), Unkeyable>;
 
 impl Encoder {
+    pub(super) const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            entries: Vec::new(),
+            scratch: Vec::new(),
+            depth: 0,
+        }
+    }
+
     /// Empties the buffers and keeps their memory.
     pub(super) fn reset(&mut self) {
         self.bytes.clear();
@@ -154,7 +188,7 @@ impl Encoder {
     }
 
     /// Brings the entries since `first` into canonical order.
-    #[cold]
+    #[inline(never)]
     fn sort(&mut self, first: usize) -> Done {
         let Self {
             bytes,
@@ -166,9 +200,11 @@ impl Encoder {
         let Some(start) = entries.first().map(|entry| entry.start) else {
             return Ok(());
         };
-        let key = |entry: &Span| &bytes[entry.start..entry.key_end];
-        entries.sort_unstable_by(|a, b| key(a).cmp(key(b)));
-        if entries.windows(2).any(|pair| key(&pair[0]) == key(&pair[1])) {
+        entries.sort_unstable_by(|a, b| a.order(b, bytes));
+        if entries
+            .windows(2)
+            .any(|pair| pair[0].order(&pair[1], bytes).is_eq())
+        {
             return Err(Unkeyable::DuplicateKey);
         }
         scratch.clear();
@@ -198,7 +234,6 @@ impl Encoder {
             head,
             start: self.bytes.len(),
             first_entry: self.entries.len(),
-            last_key: (0, 0),
             encoder: self,
         })
     }
@@ -226,8 +261,6 @@ pub(super) struct Container<'a> {
     head: usize,
     start: usize,
     first_entry: usize,
-    /// Where the last key stands.
-    last_key: (usize, usize),
 }
 
 impl Container<'_> {
@@ -242,16 +275,32 @@ impl Container<'_> {
     pub(super) fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
         let start = self.encoder.bytes.len();
         self.item(key)?;
-        let bytes = &self.encoder.bytes;
+        self.note_key(start);
+        Ok(())
+    }
+
+    /// The name of a struct's field.
+    #[inline]
+    pub(super) fn name(&mut self, name: &'static str) {
+        let start = self.encoder.bytes.len();
+        self.count += 1;
+        self.encoder.text(name);
+        self.note_key(start);
+    }
+
+    #[inline]
+    fn note_key(&mut self, start: usize) {
+        let (bytes, entries) = (&self.encoder.bytes, &mut self.encoder.entries);
         let key_end = bytes.len();
-        self.sorted &= self.count == 1 || bytes[self.last_key.0..self.last_key.1] < bytes[start..key_end];
-        self.last_key = (start, key_end);
-        self.encoder.entries.push(Span {
+        let entry = Span {
+            prefix: prefix(&bytes[start..]),
             start,
             key_end,
             end: key_end,
-        });
-        Ok(())
+        };
+        let last = entries[self.first_entry..].last();
+        self.sorted &= last.is_none_or(|last| last.order(&entry, bytes).is_lt());
+        entries.push(entry);
     }
 
     #[inline]

@@ -6,7 +6,7 @@ mod serializer;
 mod tests;
 
 use std::{
-    cell::Cell,
+    cell::RefCell,
     fmt,
     hash::{BuildHasher, Hash, Hasher},
     sync::{Arc, LazyLock},
@@ -106,7 +106,7 @@ pub(crate) struct Scope {
 impl Scope {
     /// The scope of one service's calls with this context.
     pub(crate) fn new(namespace: &str, service: &str, context: &Context) -> Result<Self, Unkeyable> {
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder::new();
         encoder.head(ARRAY, 7);
         encoder.head(0, VERSION);
         encoder.text(namespace);
@@ -121,7 +121,7 @@ impl Scope {
 
     /// The same service's scope for another caller.
     pub(crate) fn with_context(&self, context: &Context) -> Result<Self, Unkeyable> {
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder::new();
         encoder.bytes.extend_from_slice(&self.start[..self.context_at]);
         identity(context, &mut encoder)?;
         Ok(Self {
@@ -156,7 +156,7 @@ struct Digest([u8; 32]);
 
 impl Digest {
     fn of(value: &serde_json::Value) -> Result<Self, Unkeyable> {
-        let mut encoder = Encoder::default();
+        let mut encoder = Encoder::new();
         value.serialize(&mut encoder)?;
         Ok(Self(blake3::derive_key(
             "nameko-cachetools 2026-11-23 auth token v1",
@@ -180,35 +180,42 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     f: impl FnOnce(&Key) -> R,
 ) -> Result<R, Unkeyable> {
     thread_local! {
-        // Taken out while in use, so that a `Serialize` that itself makes calls finds none and uses fresh ones.
-        static BUFFERS: Cell<Option<Box<Encoder>>> = const { Cell::new(None) };
+        static BUFFERS: RefCell<Encoder> = const { RefCell::new(Encoder::new()) };
     }
-    let mut encoder = BUFFERS.take().unwrap_or_default();
+    let shown = BUFFERS.try_with(|buffers| match buffers.try_borrow_mut() {
+        Ok(mut encoder) => show_key(&mut encoder, scope, method, args, f),
+        // Within a `Serialize` or a store that makes calls of its own.
+        Err(_) => show_key(&mut Encoder::new(), scope, method, args, f),
+    });
+    shown.unwrap_or_else(|_| Err(Unkeyable::Custom("this thread is ending".to_owned())))
+}
+
+#[inline]
+fn show_key<P: Serialize, K: Serialize, R>(
+    encoder: &mut Encoder,
+    scope: &Scope,
+    method: &str,
+    args: &Args<P, K>,
+    f: impl FnOnce(&Key) -> R,
+) -> Result<R, Unkeyable> {
     encoder.reset();
     encoder.bytes.extend_from_slice(&scope.start);
     encoder.text(method);
     let start = encoder.bytes.len();
-    let written = arguments(&mut encoder, args);
-    let result = match written {
-        Err(error) => Err(error),
-        Ok(()) => {
-            if encoder.bytes.len() - start > DIGEST_BEYOND {
-                shorten(&mut encoder, start);
-            }
-            let bytes = std::mem::take(&mut encoder.bytes);
-            let key = Key {
-                hash: hash(&bytes),
-                bytes,
-            };
-            let result = f(&key);
-            encoder.bytes = key.bytes;
-            Ok(result)
-        }
-    };
-    if encoder.bytes.capacity() <= KEPT_BYTES {
-        BUFFERS.set(Some(encoder));
+    arguments(encoder, args)?;
+    if encoder.bytes.len() - start > DIGEST_BEYOND {
+        shorten(encoder, start);
     }
-    result
+    let bytes = std::mem::take(&mut encoder.bytes);
+    let key = Key {
+        hash: hash(&bytes),
+        bytes,
+    };
+    let result = f(&key);
+    if key.bytes.capacity() <= KEPT_BYTES {
+        encoder.bytes = key.bytes;
+    }
+    Ok(result)
 }
 
 #[inline]

@@ -238,7 +238,7 @@ macro_rules! compound {
 
             #[inline]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, $key: &'static str, $value: &T) -> Done {
-                self.key($key)?;
+                self.name($key);
                 self.value($value)
             }
 

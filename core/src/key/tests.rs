@@ -10,7 +10,7 @@ use super::*;
 use crate::{IntoArgs, args};
 
 fn canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unkeyable> {
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder::new();
     value.serialize(&mut encoder)?;
     Ok(encoder.bytes)
 }
