@@ -1,0 +1,303 @@
+//! Who waits for which reply: the correlation table, and the gate in front of it.
+//!
+//! One lock holds both, so that a request is either refused or registered with a living link, and the end of a link
+//! reaches every request that was registered with it. No request survives its link.
+
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use nameko_cachetools::{Delivery, Response, Timer, TransportError};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use uuid::Uuid;
+
+use crate::{events::News, link::Link};
+
+/// The requests under way on one transport.
+pub(crate) struct Calls {
+    table: Mutex<Table>,
+    max_in_flight: usize,
+    /// Whether requests are still waiting, after the gate was closed for ever.
+    drained: watch::Sender<bool>,
+    /// Counts everything the broker sends: silence is when it stands still.
+    heard: AtomicU64,
+    unmatched: AtomicU64,
+}
+
+struct Table {
+    gate: Gate,
+    waiting: HashMap<u128, Slot>,
+}
+
+enum Gate {
+    Open(Arc<dyn Link>),
+    /// The link lives, but the broker doesn't read.
+    Blocked {
+        error: TransportError,
+        news: mpsc::UnboundedSender<News>,
+    },
+    Shut(TransportError),
+    /// For ever.
+    Closed,
+}
+
+struct Slot {
+    answer: oneshot::Sender<Answer>,
+    /// When the request came in, until the socket has taken it.
+    unwritten_since: Option<Instant>,
+    confirmed: bool,
+}
+
+pub(crate) enum Answer {
+    Reply(Response),
+    Failed(TransportError),
+    /// The link ended, for this reason.
+    Lost(Arc<str>),
+}
+
+impl Calls {
+    pub(crate) fn new(max_in_flight: usize) -> Arc<Self> {
+        Arc::new(Self {
+            table: Mutex::new(Table {
+                gate: Gate::Shut(TransportError::NotConnected {
+                    reason: "the first connection is being made".to_owned(),
+                }),
+                waiting: HashMap::new(),
+            }),
+            max_in_flight,
+            drained: watch::Sender::new(false),
+            heard: AtomicU64::new(0),
+            unmatched: AtomicU64::new(0),
+        })
+    }
+
+    /// Registers a request, or says why it can't be sent now.
+    pub(crate) fn begin(self: &Arc<Self>) -> Result<Waiting, TransportError> {
+        // 122 random bits from the system: who knows one request's id must not be able to answer another's.
+        let id = Uuid::new_v4();
+        let (sender, answer) = oneshot::channel();
+        let mut table = self.lock();
+        let link = match &table.gate {
+            Gate::Open(link) => link.clone(),
+            Gate::Blocked { error, .. } | Gate::Shut(error) => return Err(error.clone()),
+            Gate::Closed => return Err(TransportError::Closed),
+        };
+        if table.waiting.len() >= self.max_in_flight {
+            return Err(TransportError::Overloaded {
+                limit: self.max_in_flight,
+            });
+        }
+        let slot = Slot {
+            answer: sender,
+            unwritten_since: Some(Instant::now()),
+            confirmed: false,
+        };
+        table.waiting.insert(id.as_u128(), slot);
+        Ok(Waiting {
+            calls: self.clone(),
+            id,
+            link,
+            answer,
+            handed_over: false,
+        })
+    }
+
+    /// A link is there: let requests in, unless the transport was closed meanwhile.
+    pub(crate) fn open(&self, link: Arc<dyn Link>) {
+        let mut table = self.lock();
+        if !matches!(table.gate, Gate::Closed) {
+            table.gate = Gate::Open(link);
+        }
+    }
+
+    /// The broker doesn't read: refuse new requests, keep those under way.
+    pub(crate) fn block(&self, reason: String, news: mpsc::UnboundedSender<News>) {
+        let mut table = self.lock();
+        if !matches!(table.gate, Gate::Closed) {
+            table.gate = Gate::Blocked {
+                error: TransportError::Blocked { reason },
+                news,
+            };
+        }
+    }
+
+    /// The link is gone: refuse new requests with `error`, end those under way because of `lost`.
+    pub(crate) fn shut(&self, error: TransportError, lost: &str) {
+        let mut table = self.lock();
+        if !matches!(table.gate, Gate::Closed) {
+            table.gate = Gate::Shut(error);
+        }
+        drop(table);
+        self.lose_all(lost);
+    }
+
+    /// Refuses new requests from now on.
+    pub(crate) fn close(&self) {
+        let mut table = self.lock();
+        table.gate = Gate::Closed;
+        self.note_if_drained(&table);
+    }
+
+    /// Waits until no request is under way, after `close`.
+    pub(crate) async fn drained(&self) {
+        if self
+            .drained
+            .subscribe()
+            .wait_for(|drained| *drained)
+            .await
+            .is_err()
+        {
+            pending().await // can't be: `self` holds the sender
+        }
+    }
+
+    /// Ends all requests under way.
+    pub(crate) fn lose_all(&self, reason: &str) {
+        let lost: Vec<Slot> = {
+            let mut table = self.lock();
+            let lost = table.waiting.drain().map(|(_, slot)| slot).collect();
+            self.note_if_drained(&table);
+            lost
+        };
+        let reason: Arc<str> = reason.into();
+        for slot in lost {
+            // Whoever gave up is not there any more.
+            let _ = slot.answer.send(Answer::Lost(reason.clone()));
+        }
+    }
+
+    /// Ends the requests that the socket has not taken for `limit`; whether there were any.
+    pub(crate) fn fail_unwritten(&self, limit: Duration) -> bool {
+        let stalled: Vec<Slot> = {
+            let mut table = self.lock();
+            let stalled = |slot: &Slot| slot.unwritten_since.is_some_and(|since| since.elapsed() >= limit);
+            table
+                .waiting
+                .extract_if(|_, slot| stalled(slot))
+                .map(|(_, slot)| slot)
+                .collect()
+        };
+        let some = !stalled.is_empty();
+        for slot in stalled {
+            let _ = slot.answer.send(Answer::Failed(TransportError::Timeout {
+                timer: Timer::SendTimeout,
+                after: limit,
+                delivery: Delivery::Unknown,
+            }));
+        }
+        some
+    }
+
+    /// Ends one request; `false` if it doesn't wait any more, or never did.
+    pub(crate) fn answer(&self, id: Uuid, answer: Answer) -> bool {
+        let mut table = self.lock();
+        let slot = table.waiting.remove(&id.as_u128());
+        self.note_if_drained(&table);
+        drop(table);
+        slot.is_some_and(|slot| slot.answer.send(answer).is_ok())
+    }
+
+    pub(crate) fn written(&self, id: Uuid) {
+        if let Some(slot) = self.lock().waiting.get_mut(&id.as_u128()) {
+            slot.unwritten_since = None;
+        }
+    }
+
+    pub(crate) fn confirmed(&self, id: Uuid) {
+        if let Some(slot) = self.lock().waiting.get_mut(&id.as_u128()) {
+            slot.confirmed = true;
+        }
+    }
+
+    /// The broker said something.
+    pub(crate) fn hear(&self) {
+        self.heard.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_unmatched(&self) {
+        self.unmatched.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn unmatched(&self) -> u64 {
+        self.unmatched.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
+    fn forget(&self, id: Uuid, handed_over: bool) {
+        let mut table = self.lock();
+        let Some(slot) = table.waiting.remove(&id.as_u128()) else {
+            return;
+        };
+        if let Gate::Blocked { news, .. } = &table.gate
+            && handed_over
+            && !slot.confirmed
+        {
+            // The receiver is gone only if the link is being ended anyway.
+            let _ = news.send(News::GivenUpUnread);
+        }
+        self.note_if_drained(&table);
+    }
+
+    fn note_if_drained(&self, table: &Table) {
+        if matches!(table.gate, Gate::Closed) && table.waiting.is_empty() {
+            self.drained.send_replace(true);
+        }
+    }
+
+    /// No code that may panic runs under this lock, so a poisoned one is as good as new.
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A registered request. Dropping it frees its slot.
+pub(crate) struct Waiting {
+    calls: Arc<Calls>,
+    pub(crate) id: Uuid,
+    pub(crate) link: Arc<dyn Link>,
+    answer: oneshot::Receiver<Answer>,
+    /// Whether the link has the request: from then on it may have been written.
+    pub(crate) handed_over: bool,
+}
+
+impl Waiting {
+    /// Waits for the request's end.
+    pub(crate) async fn answer(&mut self) -> Result<Response, TransportError> {
+        let lost = match (&mut self.answer).await {
+            Ok(Answer::Reply(response)) => return Ok(response),
+            Ok(Answer::Failed(error)) => return Err(error),
+            Ok(Answer::Lost(reason)) => reason,
+            Err(_) => "the transport is gone".into(),
+        };
+        Err(TransportError::Disconnected {
+            delivery: if self.handed_over {
+                Delivery::Unknown
+            } else {
+                Delivery::NotSent
+            },
+            reason: lost.to_string(),
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.calls.forget(self.id, self.handed_over);
+    }
+}

@@ -1,0 +1,59 @@
+//! What the AMQP transports of `nameko-cachetools` share, whichever library carries the bytes.
+//!
+//! Programs use one of the crates built on it, and meet [`Builder`], [`AmqpTransport`] and [`ConnectError`] there:
+//!
+//! ```
+//! use nameko_cachetools_amqp::{Address, Library};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // nameko's spellings of AMQP_URI; nothing prints the password.
+//! let broker = &Address::parse("pyamqp://shop:secret@rabbit/orders")?[0];
+//! assert_eq!(format!("{broker:?}"), "Address(amqp://rabbit:5672/orders)");
+//! # Ok(())
+//! # }
+//! // `L` is the type of a crate over one library.
+//! async fn connected<L: Library>() -> Result<L, nameko_cachetools_amqp::ConnectError> {
+//!     nameko_cachetools_amqp::Builder::new().uri("amqp://rabbit/orders").app("shop").connect().await
+//! }
+//! ```
+//!
+//! # Map
+//! | for | types |
+//! |---|---|
+//! | programs | [`Builder`], [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
+//! | crates over a library | [`Library`], [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`Delivered`], [`OpenError`] |
+//! | both sides of the wire | [`fields`] and [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
+//!
+//! # How it works
+//! A **link** is one connection's life and is never repaired: whatever ends it (connection or channel closed, consumer
+//! cancelled, reply queue deleted, silence) fails all requests under way at once, and the supervisor opens another
+//! link, with growing pauses, under the same reply queue name. Requests register with a living link or are refused;
+//! replies and returned messages find them by their own correlation id, 122 random bits used once. Publishing never
+//! waits for the broker's confirm.
+//!
+//! # What it does not do
+//! It holds no AMQP library, retries nothing, reads no body, and knows nothing of caches.
+#![forbid(unsafe_code)]
+
+mod backoff;
+mod builder;
+mod calls;
+mod events;
+mod headers;
+mod link;
+mod paused;
+mod settings;
+mod supervisor;
+mod topology;
+mod transport;
+mod uri;
+mod watchdog;
+
+pub use backoff::Backoff;
+pub use builder::{Builder, ConnectError, Library};
+pub use events::{LinkEvents, Ticket};
+pub use headers::{Field, InvalidHeader, MAX_DEPTH, MAX_HEADERS_BYTES, MAX_NAME_BYTES, fields};
+pub use link::{Delivered, Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};
+pub use paused::clock_is_paused;
+pub use topology::{REPLY_QUEUE_EXPIRES_MS, Topology, is_permanent};
+pub use transport::{AmqpTransport, Counters};
+pub use uri::{Address, InvalidUri};

@@ -1,0 +1,44 @@
+//! The names nameko gives to what it declares on a broker, and which refusals are final.
+
+use uuid::Uuid;
+
+/// What a transport declares, under the same names for its whole life.
+///
+/// | object | name | declared as |
+/// |---|---|---|
+/// | exchange | `nameko-rpc` unless configured | topic, durable |
+/// | reply queue | `rpc.reply-{app}-{uuid}` | durable, `x-expires` = 300,000 ms (AMQP type `I`) |
+/// | binding | exchange to reply queue | by the bare uuid, which is also each request's `reply_to` |
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topology {
+    /// The exchange of requests and replies. It must be the one the services are configured with: a service sends its
+    /// reply to *its own* exchange.
+    pub exchange: String,
+    /// The queue replies come to. Not exclusive, as nameko's: it survives a lost connection for
+    /// [`REPLY_QUEUE_EXPIRES_MS`].
+    pub reply_queue: String,
+    /// Its routing key.
+    pub reply_key: String,
+}
+
+/// How long RabbitMQ keeps a reply queue that nobody consumes: nameko's 5 minutes.
+pub const REPLY_QUEUE_EXPIRES_MS: i32 = 300_000;
+
+impl Topology {
+    /// New names; `app` shows in the reply queue's.
+    pub(crate) fn new(app: &str, exchange: &str) -> Self {
+        let reply_key = Uuid::new_v4().hyphenated().to_string();
+        Self {
+            exchange: exchange.to_owned(),
+            reply_queue: format!("rpc.reply-{app}-{reply_key}"),
+            reply_key,
+        }
+    }
+}
+
+/// Whether a broker that closed a channel or a connection with this AMQP reply code will do so again, until somebody
+/// changes a configuration: 402 invalid path, 403 access refused (password, permission), 406 precondition failed
+/// (declared otherwise), 530 not allowed (no such vhost, or limits).
+pub fn is_permanent(reply_code: u16) -> bool {
+    matches!(reply_code, 402 | 403 | 406 | 530)
+}

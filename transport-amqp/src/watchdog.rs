@@ -1,0 +1,92 @@
+//! Notices a connection that looks alive but does nothing: heartbeats of the library are not enough.
+//!
+//! - Nothing came from the broker for half a heartbeat: it is asked about the reply queue. No answer within a
+//!   heartbeat, or an answer that nobody consumes the queue, and the link is over. This finds half-open connections,
+//!   frames that never end, and a consumer that was lost without a word.
+//! - A request that the socket did not take within `send_timeout`: the link is over, so that it can't be written
+//!   later, when its caller has given up.
+//!
+//! A blocked broker doesn't read, so it can't answer: then it is not asked.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use crate::{calls::Calls, link::Link, settings::Settings};
+
+pub(crate) struct Watchdog {
+    calls: Arc<Calls>,
+    link: Arc<dyn Link>,
+    heartbeat: Duration,
+    send_timeout: Duration,
+    ticks: tokio::time::Interval,
+    heard: u64,
+    heard_at: Instant,
+    probe: Option<Probe>,
+    pub(crate) blocked: bool,
+}
+
+type Probe = std::pin::Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
+impl Watchdog {
+    pub(crate) fn new(settings: &Settings, calls: Arc<Calls>, link: Arc<dyn Link>) -> Self {
+        let period = (settings.heartbeat / 4).min(settings.send_timeout / 4);
+        let mut ticks = interval_at(Instant::now() + period, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            heard: calls.heard(),
+            heard_at: Instant::now(),
+            calls,
+            link,
+            heartbeat: settings.heartbeat,
+            send_timeout: settings.send_timeout,
+            ticks,
+            probe: None,
+            blocked: false,
+        }
+    }
+
+    /// Waits until there is a reason to give the link up. May be dropped and called again.
+    pub(crate) async fn bite(&mut self) -> String {
+        loop {
+            let probed = tokio::select! {
+                biased;
+                found = async { match &mut self.probe { Some(probe) => probe.await, None => std::future::pending().await } } => Some(found),
+                _ = self.ticks.tick() => None,
+            };
+            if let Some(found) = probed {
+                self.probe = None;
+                self.heard_at = Instant::now();
+                match found {
+                    Some(trouble) if !self.blocked => return trouble,
+                    _ => continue,
+                }
+            }
+            if self.calls.fail_unwritten(self.send_timeout) {
+                return format!("the socket took no request for {:?}", self.send_timeout);
+            }
+            self.listen();
+        }
+    }
+
+    /// Starts a probe after a silence.
+    fn listen(&mut self) {
+        let heard = self.calls.heard();
+        if heard != self.heard {
+            self.heard = heard;
+            self.heard_at = Instant::now();
+        }
+        if self.probe.is_some() || self.blocked || self.heard_at.elapsed() < self.heartbeat / 2 {
+            return;
+        }
+        let (link, limit) = (self.link.clone(), self.heartbeat);
+        self.probe = Some(Box::pin(async move {
+            match timeout(limit, link.probe()).await {
+                Ok(Ok(0)) => Some("nobody consumes the reply queue any more".to_owned()),
+                Ok(Ok(_)) => None,
+                Ok(Err(reason)) => Some(reason),
+                Err(_) => Some(format!("the broker has not answered for {limit:?}")),
+            }
+        }));
+    }
+}

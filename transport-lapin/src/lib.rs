@@ -1,0 +1,52 @@
+//! Calls nameko services over RabbitMQ: the transport of `nameko-cachetools` built on [lapin](https://docs.rs/lapin).
+//!
+//! ```no_run
+//! use nameko_cachetools::{Request, Route, Transport};
+//! use nameko_cachetools_lapin::LapinTransport;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = LapinTransport::connect("amqp://guest:guest@localhost:5672/%2f").await?;
+//! let request = Request::new(Route::new("products", "get")?, r#"{"args": ["the_odyssey"], "kwargs": {}}"#);
+//! let reply = transport.request(request).await?;
+//! println!("{}", String::from_utf8_lossy(&reply.body)); // {"result": {..}, "error": null}
+//! # Ok(())
+//! # }
+//! ```
+//! Most programs give it to a `Client` or a proxy of `nameko-cachetools` instead of calling `request` themselves.
+//!
+//! # Map
+//! | type | for |
+//! |---|---|
+//! | [`LapinTransport`] | the connection: one serves all proxies of a process; `Clone` |
+//! | [`LapinTransport::builder`], [`Builder`] | its limits, names and timeouts, each with its default and reason |
+//! | [`ConnectError`], [`InvalidUri`] | why there is none |
+//! | [`Counters`] | requests in flight, late replies |
+//!
+//! # Behaviour
+//! - nameko's exchange, reply queue, properties and headers, publisher confirms and the mandatory flag. A call waits
+//!   for its reply or its return, never for the confirm.
+//! - A lost connection ends the waiting calls at once, with an error that says whether they may have been executed;
+//!   then the transport reconnects by itself, under the same reply queue. It sends nothing twice.
+//! - Needs a tokio runtime, and lives on the one it was made on. One operating system thread (lapin's) per connection.
+//! - Feature `tls` (default): `amqps://` through rustls with ring and the system's certificates. Without the feature
+//!   such an address is refused.
+//!
+//! # What it does not do
+//! It doesn't cache, retry, or read bodies. It doesn't serve nameko services, and doesn't declare their queues.
+//!
+//! # Logs
+//! This crate logs no argument, value or password. lapin does, under its own targets: returned messages with their
+//! bodies at `WARN`, the password at `TRACE`. Filter `lapin=error` in production.
+#![forbid(unsafe_code)]
+
+mod connect;
+mod fields;
+mod link;
+mod publisher;
+mod transport;
+
+pub use nameko_cachetools_amqp::{
+    Address, Backoff, Builder, ConnectError, Counters, InvalidHeader, InvalidUri,
+};
+pub use transport::LapinTransport;

@@ -1,0 +1,171 @@
+//! One connection with two channels: one for publishing, one for the reply queue.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use lapin::{
+    Channel, Connection, Consumer, Event, ExchangeKind, Result,
+    message::Delivery,
+    options::{
+        BasicConsumeOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+        QueueDeclareOptions, QueueDeleteOptions,
+    },
+    types::{AMQPValue, FieldTable},
+};
+use nameko_cachetools::Response;
+use nameko_cachetools_amqp::{Delivered, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology};
+use tokio::task::JoinSet;
+
+use crate::{connect::Socket, fields::short, publisher::Publisher};
+
+pub(crate) struct LapinLink {
+    socket: Socket,
+    publisher: Publisher,
+    replies: Channel,
+    topology: Topology,
+    connection: Arc<Connection>,
+    /// Ends with the link.
+    _tasks: JoinSet<()>,
+}
+
+impl LapinLink {
+    /// Declares, binds, consumes: the reply queue is bound before the first request can go out.
+    pub(crate) async fn open(
+        connection: Connection,
+        socket: Socket,
+        plan: &Plan,
+        events: LinkEvents,
+    ) -> Result<Self> {
+        let connection = Arc::new(connection);
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch(connection.events_listener(), events.clone()));
+        let topology = plan.topology.clone();
+        let replies = connection.create_channel().await?;
+        declare(&replies, &topology).await?;
+        let consumer = consume(&replies, &topology).await?;
+        tasks.spawn(receive(consumer, events.clone()));
+        let requests = connection.create_channel().await?;
+        requests.confirm_select(ConfirmSelectOptions::default()).await?;
+        Ok(Self {
+            publisher: Publisher::start(requests, &topology, events, &mut tasks),
+            socket,
+            replies,
+            topology,
+            connection,
+            _tasks: tasks,
+        })
+    }
+}
+
+#[async_trait]
+impl Link for LapinLink {
+    fn publish(&self, message: Outgoing) {
+        self.publisher.publish(message);
+    }
+
+    async fn probe(&self) -> std::result::Result<u32, String> {
+        let options = QueueDeclareOptions {
+            passive: true,
+            ..QueueDeclareOptions::default()
+        };
+        let asked =
+            self.replies
+                .queue_declare(short(&self.topology.reply_queue), options, FieldTable::default());
+        asked
+            .await
+            .map(|queue| queue.consumer_count())
+            .map_err(|error| error.to_string())
+    }
+
+    async fn close(&self) {
+        let options = QueueDeleteOptions::default();
+        let deleted = self
+            .replies
+            .queue_delete(short(&self.topology.reply_queue), options)
+            .await;
+        if let Err(error) = deleted {
+            tracing::debug!(%error, "the reply queue was not deleted; it expires by itself");
+        }
+        if let Err(error) = self.connection.close(200, short("closed by its owner")).await {
+            tracing::debug!(%error, "the connection was not closed in good order");
+        }
+    }
+
+    fn abort(&self) {
+        self.socket.cut();
+    }
+}
+
+async fn declare(channel: &Channel, topology: &Topology) -> Result<()> {
+    let exchange = ExchangeDeclareOptions {
+        durable: true,
+        ..ExchangeDeclareOptions::default()
+    };
+    let queue = QueueDeclareOptions {
+        durable: true,
+        ..QueueDeclareOptions::default()
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-expires".into(), AMQPValue::LongInt(REPLY_QUEUE_EXPIRES_MS));
+    let (name, none) = (short(&topology.exchange), FieldTable::default);
+    channel
+        .exchange_declare(name.clone(), ExchangeKind::Topic, exchange, none())
+        .await?;
+    channel
+        .queue_declare(short(&topology.reply_queue), queue, arguments)
+        .await?;
+    let (queue, key) = (short(&topology.reply_queue), short(&topology.reply_key));
+    channel
+        .queue_bind(queue, name, key, QueueBindOptions::default(), none())
+        .await
+}
+
+/// Without acknowledgements: one per reply costs more than half of the throughput, and buys nothing, since the call
+/// of a reply that is lost with its connection has ended with that connection.
+async fn consume(channel: &Channel, topology: &Topology) -> Result<Consumer> {
+    let options = BasicConsumeOptions {
+        no_ack: true,
+        ..BasicConsumeOptions::default()
+    };
+    channel
+        .basic_consume(
+            short(&topology.reply_queue),
+            short(""),
+            options,
+            FieldTable::default(),
+        )
+        .await
+}
+
+/// Ends when the connection or the channel is closed, or the broker cancels the consumer (its queue was deleted).
+async fn receive(mut consumer: Consumer, events: LinkEvents) {
+    while let Some(delivery) = consumer.next().await {
+        match delivery {
+            Ok(delivery) => events.reply(delivered(delivery)),
+            Err(error) => return events.lost(error.to_string()),
+        }
+    }
+    events.lost("the broker cancelled the reply consumer");
+}
+
+fn delivered(delivery: Delivery) -> Delivered {
+    let properties = &delivery.properties;
+    let content_type = properties.content_type().as_ref().map(ToString::to_string);
+    Delivered {
+        correlation_id: properties.correlation_id().as_ref().map(ToString::to_string),
+        response: Response::new(content_type, delivery.data),
+    }
+}
+
+async fn watch(news: impl futures_util::Stream<Item = Event>, events: LinkEvents) {
+    let mut news = std::pin::pin!(news);
+    while let Some(event) = news.next().await {
+        match event {
+            Event::ConnectionBlocked(reason) => events.blocked(reason),
+            Event::ConnectionUnblocked => events.unblocked(),
+            Event::Error(error) => events.lost(error.to_string()),
+            _ => {}
+        }
+    }
+}

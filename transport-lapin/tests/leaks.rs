@@ -1,0 +1,78 @@
+//! Threads and sockets: what was opened is closed. One test, since both are counted for the whole process.
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use nameko_cachetools::Transport;
+use nameko_cachetools_lapin::{Backoff, LapinTransport};
+use support::{
+    Proxy, Responder, echo, eventually, live,
+    proxy::{Line, silent_port},
+    recovered,
+};
+
+#[tokio::test]
+async fn neither_thread_nor_socket_outlives_its_connection() {
+    let uri = live!();
+    let responder = Responder::start(&uri).await;
+    let proxy = Proxy::start(&uri).await;
+    let (threads, sockets) = (io_threads(), open_sockets());
+    let back = || (io_threads(), open_sockets()) == (threads, sockets);
+    let (silent, port) = silent_port().await;
+
+    for _ in 0..10 {
+        let limit = Duration::from_millis(50);
+        let connect = LapinTransport::builder()
+            .uri(format!("amqp://{silent}"))
+            .connect_timeout(limit)
+            .connect();
+        connect.await.expect_err("nobody speaks there");
+    }
+    // The silent port holds its ends of the sockets; ours are gone if no thread is left and no more than those.
+    eventually("abandoned attempts leave no thread", || io_threads() == threads).await;
+    port.abort();
+    eventually("abandoned attempts leave no socket", back).await;
+
+    for half_open in [false, true] {
+        let transport = LapinTransport::connect(&proxy.uri).await.unwrap();
+        echo(&transport, &responder.service, "x").await;
+        assert_eq!(io_threads(), threads + 1);
+        if half_open {
+            proxy.set(Line::Stalled);
+        }
+        transport.close(Duration::ZERO).await;
+        proxy.set(Line::Up);
+        eventually("a closed transport leaves nothing", back).await;
+    }
+
+    let backoff = Backoff {
+        first: Duration::from_millis(10),
+        cap: Duration::from_millis(50),
+        ..Backoff::default()
+    };
+    let builder = LapinTransport::builder().uri(&proxy.uri).backoff(backoff);
+    let transport = builder.connect().await.unwrap();
+    for _ in 0..20 {
+        proxy.cut();
+        recovered(&transport, &responder.service).await;
+    }
+    eventually("lost connections leave nothing", || io_threads() == threads + 1).await;
+    drop(transport);
+    eventually("a dropped transport leaves nothing", back).await;
+}
+
+/// lapin has one thread per connection.
+fn io_threads() -> usize {
+    let tasks = fs::read_dir("/proc/self/task").expect("Linux");
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.trim() == "lapin-io-loop").count()
+}
+
+fn open_sockets() -> usize {
+    let files = fs::read_dir("/proc/self/fd").expect("Linux");
+    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    targets
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
