@@ -14,29 +14,24 @@ use crate::{
     transport::{AmqpTransport, Parts},
 };
 
-/// What a crate over one AMQP library adds: its links, and a type of its own around the shared transport.
-pub trait Library: Sized {
-    /// Opens this library's links.
-    fn links() -> Arc<dyn LinkFactory>;
-    /// The transport under its own name.
-    fn wrap(transport: AmqpTransport) -> Self;
-}
-
 /// Settings of a transport. Each has a default; limits have one for a reason, see each method.
 #[must_use = "call `connect` or `connect_lazy`"]
 pub struct Builder<T> {
+    links: Arc<dyn LinkFactory>,
     uri: String,
     settings: Settings,
-    library: PhantomData<fn() -> T>,
+    made: PhantomData<fn() -> T>,
 }
 
-impl<T: Library> Builder<T> {
-    /// All defaults, and the broker `amqp://guest:guest@localhost:5672/%2f`.
-    pub fn new() -> Self {
+impl<T: From<AmqpTransport>> Builder<T> {
+    /// All defaults, and the broker `amqp://guest:guest@localhost:5672/%2f`. For crates over a library: programs
+    /// start at `LapinTransport::builder()` and its likes.
+    pub fn new(links: Arc<dyn LinkFactory>) -> Self {
         Self {
+            links,
             uri: "amqp://".to_owned(),
             settings: Settings::new(Vec::new()),
-            library: PhantomData,
+            made: PhantomData,
         }
     }
 
@@ -123,7 +118,7 @@ impl<T: Library> Builder<T> {
             .open()
             .await
             .map_err(|failure| failure.connect_error())?;
-        Ok(T::wrap(AmqpTransport::start(supervisor, Some(opened), parts)))
+        Ok(T::from(AmqpTransport::start(supervisor, Some(opened), parts)))
     }
 
     /// Starts without waiting for the broker: until there is a connection, requests fail with `NotConnected` (and
@@ -136,7 +131,7 @@ impl<T: Library> Builder<T> {
     /// Outside of a tokio runtime.
     pub fn connect_lazy(self) -> Result<T, ConnectError> {
         let (supervisor, parts) = self.prepared()?;
-        Ok(T::wrap(AmqpTransport::start(supervisor, None, parts)))
+        Ok(T::from(AmqpTransport::start(supervisor, None, parts)))
     }
 
     fn prepared(mut self) -> Result<(Supervisor, Parts), ConnectError> {
@@ -147,7 +142,7 @@ impl<T: Library> Builder<T> {
         let settings = Arc::new(self.settings);
         let calls = Calls::new(settings.max_in_flight);
         let stop = watch::Sender::new(false);
-        let supervisor = Supervisor::new(T::links(), settings.clone(), calls.clone(), stop.subscribe());
+        let supervisor = Supervisor::new(self.links, settings.clone(), calls.clone(), stop.subscribe());
         Ok((
             supervisor,
             Parts {
@@ -156,12 +151,6 @@ impl<T: Library> Builder<T> {
                 stop,
             },
         ))
-    }
-}
-
-impl<T: Library> Default for Builder<T> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -52,7 +52,7 @@ enum Gate {
 
 struct Slot {
     answer: oneshot::Sender<Answer>,
-    /// When the request came in, until the socket has taken it.
+    /// From when the link has it until the socket has taken it.
     unwritten_since: Option<Instant>,
     confirmed: bool,
 }
@@ -98,7 +98,7 @@ impl Calls {
         }
         let slot = Slot {
             answer: sender,
-            unwritten_since: Some(Instant::now()),
+            unwritten_since: None,
             confirmed: false,
         };
         table.waiting.insert(id.as_u128(), slot);
@@ -272,11 +272,18 @@ pub(crate) struct Waiting {
     pub(crate) id: Uuid,
     pub(crate) link: Arc<dyn Link>,
     answer: oneshot::Receiver<Answer>,
-    /// Whether the link has the request: from then on it may have been written.
-    pub(crate) handed_over: bool,
+    handed_over: bool,
 }
 
 impl Waiting {
+    /// The link gets the request now: from here on it may have been written.
+    pub(crate) fn hand_over(&mut self) {
+        self.handed_over = true;
+        if let Some(slot) = self.calls.lock().waiting.get_mut(&self.id.as_u128()) {
+            slot.unwritten_since = Some(Instant::now());
+        }
+    }
+
     /// Waits for the request's end.
     pub(crate) async fn answer(&mut self) -> Result<Response, TransportError> {
         let lost = match (&mut self.answer).await {

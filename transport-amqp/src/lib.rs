@@ -1,18 +1,22 @@
 //! What the AMQP transports of `nameko-cachetools` share, whichever library carries the bytes.
 //!
-//! Programs use one of the crates built on it, and meet [`Builder`], [`AmqpTransport`] and [`ConnectError`] there:
+//! Programs use one of the crates built on it, and meet [`Builder`] and [`ConnectError`] there. Such a crate gives its
+//! links to a builder, and a type of its own for what comes out:
 //!
 //! ```
-//! use nameko_cachetools_amqp::{Address, Library};
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // nameko's spellings of AMQP_URI; nothing prints the password.
-//! let broker = &Address::parse("pyamqp://shop:secret@rabbit/orders")?[0];
-//! assert_eq!(format!("{broker:?}"), "Address(amqp://rabbit:5672/orders)");
-//! # Ok(())
-//! # }
-//! // `L` is the type of a crate over one library.
-//! async fn connected<L: Library>() -> Result<L, nameko_cachetools_amqp::ConnectError> {
-//!     nameko_cachetools_amqp::Builder::new().uri("amqp://rabbit/orders").app("shop").connect().await
+//! use std::sync::Arc;
+//! use nameko_cachetools_amqp::{AmqpTransport, Builder, ConnectError, LinkFactory};
+//!
+//! struct MyTransport(AmqpTransport); // and `Transport`, forwarded
+//!
+//! impl From<AmqpTransport> for MyTransport {
+//!     fn from(shared: AmqpTransport) -> Self {
+//!         Self(shared)
+//!     }
+//! }
+//!
+//! async fn connected(links: Arc<dyn LinkFactory>) -> Result<MyTransport, ConnectError> {
+//!     Builder::new(links).uri("amqp://rabbit/orders").app("shop").connect().await
 //! }
 //! ```
 //!
@@ -20,7 +24,7 @@
 //! | for | types |
 //! |---|---|
 //! | programs | [`Builder`], [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
-//! | crates over a library | [`Library`], [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`Delivered`], [`OpenError`] |
+//! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`Delivered`], [`OpenError`] |
 //! | both sides of the wire | [`fields`] and [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
 //!
 //! # How it works
@@ -49,7 +53,7 @@ mod uri;
 mod watchdog;
 
 pub use backoff::Backoff;
-pub use builder::{Builder, ConnectError, Library};
+pub use builder::{Builder, ConnectError};
 pub use events::{LinkEvents, Ticket};
 pub use headers::{Field, InvalidHeader, MAX_DEPTH, MAX_HEADERS_BYTES, MAX_NAME_BYTES, fields};
 pub use link::{Delivered, Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};

@@ -99,10 +99,6 @@ impl Supervisor {
 
     /// Runs until it is told to stop, or its owner is gone.
     pub(crate) async fn run(self, mut opened: Option<Session>) {
-        let _ended = Ended {
-            calls: self.calls.clone(),
-            state: self.state.clone(),
-        };
         let (mut stop, mut failures) = (self.stop.clone(), 0);
         loop {
             let session = match opened.take() {
@@ -204,13 +200,9 @@ impl Drop for Session {
     }
 }
 
-/// Says that nothing comes any more, however the supervisor ends: stopped, or dropped with its runtime.
-struct Ended {
-    calls: Arc<Calls>,
-    state: watch::Sender<ConnectionState>,
-}
-
-impl Drop for Ended {
+/// However it ends, stopped or dropped with its runtime, even before its task ran for the first time: nothing comes
+/// any more, and everybody is told.
+impl Drop for Supervisor {
     fn drop(&mut self) {
         self.calls.close();
         self.calls.lose_all("the transport was closed");

@@ -101,7 +101,7 @@ impl Transport for AmqpTransport {
         headers::check(&request.headers).map_err(|error| TransportError::other(error, Delivery::NotSent))?;
         let mut waiting = calls.begin()?;
         let room = self.inner.room(bytes, &mut waiting).await?;
-        waiting.handed_over = true;
+        waiting.hand_over();
         waiting.link.publish(Outgoing {
             route: request.route,
             body: request.body,

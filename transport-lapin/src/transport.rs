@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nameko_cachetools::{Clock, ConnectionState, Request, Response, Transport, TransportError};
-use nameko_cachetools_amqp::{AmqpTransport, Builder, ConnectError, Counters, Library, LinkFactory};
+use nameko_cachetools_amqp::{AmqpTransport, Builder, ConnectError, Counters};
 use tokio::sync::watch;
 
 use crate::connect::Links;
@@ -34,7 +34,7 @@ impl LapinTransport {
     /// # }
     /// ```
     pub fn builder() -> Builder<Self> {
-        Builder::new()
+        Builder::new(Arc::new(Links))
     }
 
     /// Requests in flight, and replies that nobody waited for.
@@ -43,13 +43,10 @@ impl LapinTransport {
     }
 }
 
-impl Library for LapinTransport {
-    fn links() -> Arc<dyn LinkFactory> {
-        Arc::new(Links)
-    }
-
-    fn wrap(transport: AmqpTransport) -> Self {
-        Self(transport)
+/// For [`Builder`], which makes them.
+impl From<AmqpTransport> for LapinTransport {
+    fn from(shared: AmqpTransport) -> Self {
+        Self(shared)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Calls over a live RabbitMQ: what goes out, what comes back, and what each error means.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::time::Duration;

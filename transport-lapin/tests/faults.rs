@@ -1,5 +1,7 @@
 //! Connections that break, over a live RabbitMQ behind a proxy.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::time::Duration;

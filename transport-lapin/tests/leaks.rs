@@ -1,5 +1,7 @@
 //! Threads and sockets: what was opened is closed. One test, since both are counted for the whole process.
 
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use std::{fs, time::Duration};
