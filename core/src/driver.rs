@@ -10,7 +10,6 @@ use crate::{
     engine::{Cache, Prepared, value_of},
     entry::{Entry, Sent, Slot},
     error::{CallError, Delivery, ErrorClass, Timer},
-    flight::Ticket,
     key::Key,
     options::Mode,
     outcome::{Details, Outcome, Reason, Reply, Source},
@@ -128,7 +127,12 @@ impl Cached<'_> {
         let after = |limit: Option<Duration>| limit.and_then(|limit| self.started.checked_add(limit));
         let limit = self.limit();
         let (mut patience_ends, call_ends) = (after(patience), after(limit));
-        let (ticket, collapsed) = self.join::<T>(limit, self.cache.policy.single_flight());
+        let useful = self.flight_limit();
+        let request = || self.call.request(useful);
+        let (ticket, collapsed) = self
+            .cache
+            .flights
+            .join(self.key.clone(), request, decoded::<T>, useful);
         let landing = loop {
             tokio::select! {
                 biased;
@@ -165,17 +169,14 @@ impl Cached<'_> {
             .unwrap_or(self.cache.policy.call_timeout())
     }
 
-    fn join<T>(&self, limit: Option<Duration>, share: bool) -> (Ticket, bool)
-    where
-        T: DeserializeOwned + Send + Sync + 'static,
-    {
-        self.cache.flights.join(
-            self.key.clone(),
-            || self.call.request(limit),
-            decoded::<T>,
-            limit,
-            share,
-        )
+    /// How long the reply is of use to somebody: the policy's limit, or this call's own where that is longer. A caller
+    /// in a hurry takes nothing from those who join it, nor from the cache.
+    fn flight_limit(&self) -> Option<Duration> {
+        let policy = self.cache.policy.call_timeout()?;
+        match self.call.options.timeout {
+            None => Some(policy),
+            Some(own) => own.map(|own| own.max(policy)),
+        }
     }
 
     /// The stored entry and its age, unless it is older than this call accepts.
@@ -253,19 +254,14 @@ impl Cached<'_> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        if self.cache.flights.is_active(self.key) {
-            return;
-        }
-        let Ok(permit) = Arc::clone(&self.cache.refreshes).try_acquire_owned() else {
+        let Ok(place) = Arc::clone(&self.cache.refreshes).try_acquire_owned() else {
             return self.call.engine.counters.refresh_skipped();
         };
-        let limit = self.limit().unwrap_or(REFRESH_LIMIT);
-        let (ticket, _) = self.join::<T>(Some(limit), true);
-        tokio::spawn(async move {
-            let _permit = permit;
-            // Whatever comes of it is in the store, or isn't; nobody waits for more.
-            let _ = tokio::time::timeout(limit, ticket.landing()).await;
-        });
+        let limit = self.flight_limit();
+        let (key, request) = (self.key.clone(), || self.call.request(limit));
+        self.cache
+            .flights
+            .refresh(key, request, decoded::<T>, limit.unwrap_or(REFRESH_LIMIT), place);
     }
 }
 

@@ -241,6 +241,14 @@ impl Engine {
     }
 }
 
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(cache) = &self.cache {
+            cache.flights.abandon();
+        }
+    }
+}
+
 impl Cache {
     /// A fresh entry of the type that is asked for, if the store has it at once.
     #[inline]

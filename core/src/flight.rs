@@ -1,7 +1,7 @@
 //! Requests under way: owned by a task of their own, shared by those who wait, harvested when nobody does.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::{Notify, Semaphore, SetOnce},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, SetOnce},
     time::{Instant, sleep_until},
 };
 use tracing::Instrument as _;
@@ -54,6 +54,8 @@ pub(crate) struct Flights {
     active: Mutex<HashMap<Key, Arc<Flight>>>,
     detached: Semaphore,
     forgotten: AtomicU64,
+    /// Set when the proxy is gone. (It wakes in order; a `watch` would not, and no two runs of a test would be alike.)
+    abandoned: SetOnce<()>,
 }
 
 /// One request and what it brings.
@@ -75,7 +77,9 @@ impl Flights {
         shelf: Arc<Shelf>,
         policy: Arc<dyn Policy>,
     ) -> Arc<Self> {
-        let (active, detached) = (Mutex::default(), Semaphore::new(MAX_DETACHED));
+        let (active, detached, forgotten) =
+            (Mutex::default(), Semaphore::new(MAX_DETACHED), AtomicU64::new(0));
+        let abandoned = SetOnce::new();
         Arc::new(Self {
             transport,
             clock,
@@ -83,23 +87,23 @@ impl Flights {
             policy,
             active,
             detached,
-            forgotten: AtomicU64::new(0),
+            forgotten,
+            abandoned,
         })
     }
 
     /// Joins the flight of `key` if there is one to join, else starts one: a task of its own that sends `request`,
     /// stores the reply, and tells all who wait. Says whether it joined.
     ///
-    /// `limit` is the call's own, which also bounds for how long the reply is harvested if all callers leave. Without
-    /// `share` it neither joins nor can be joined.
+    /// `limit` is the call's own, which also bounds for how long the reply is harvested if all callers leave.
     pub(crate) fn join(
         self: &Arc<Self>,
         key: Key,
         request: impl FnOnce() -> Request,
         decode: Decode,
         limit: Option<Duration>,
-        share: bool,
     ) -> (Ticket, bool) {
+        let share = self.policy.single_flight();
         let mut active = self.active();
         if share
             && let Some(flight) = active.get(&key)
@@ -107,32 +111,59 @@ impl Flights {
         {
             return (Ticket::of(flight), true);
         }
-        let started = Instant::now();
-        let flight = Arc::new(Flight {
-            landing: SetOnce::new(),
-            waiting: AtomicUsize::new(0),
-            left: Notify::new(),
-            started,
-        });
+        let flight = Flight::new();
         let ticket = Ticket::of(&flight);
         if share {
             active.insert(key.clone(), Arc::clone(&flight));
         }
         drop(active);
-        let request = request();
-        let seat = Seat {
-            flights: Arc::clone(self),
-            flight,
-            key,
-            route: request.route.clone(),
-        };
-        tokio::spawn(seat.fly(request, decode, limit).in_current_span());
+        self.launch(flight, key, request(), decode, limit, None);
         (ticket, false)
     }
 
-    /// Whether a request for `key` that can be joined is under way.
-    pub(crate) fn is_active(&self, key: &Key) -> bool {
-        self.active().contains_key(key)
+    /// Starts a flight that nobody waits for, unless one for `key` is under way. It holds `place` until it ends.
+    pub(crate) fn refresh(
+        self: &Arc<Self>,
+        key: Key,
+        request: impl FnOnce() -> Request,
+        decode: Decode,
+        limit: Duration,
+        place: OwnedSemaphorePermit,
+    ) {
+        let flight = Flight::new();
+        match self.active().entry(key.clone()) {
+            hash_map::Entry::Occupied(_) => return,
+            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(Arc::clone(&flight)),
+        }
+        self.launch(flight, key, request(), decode, Some(limit), Some(place));
+    }
+
+    fn launch(
+        self: &Arc<Self>,
+        flight: Arc<Flight>,
+        key: Key,
+        request: Request,
+        decode: Decode,
+        limit: Option<Duration>,
+        place: Option<OwnedSemaphorePermit>,
+    ) {
+        let (flights, route) = (Arc::clone(self), request.route.clone());
+        let ends = limit.and_then(|limit| flight.started.checked_add(limit));
+        let seat = Seat {
+            flights,
+            flight,
+            key,
+            route,
+            ends,
+            place,
+        };
+        tokio::spawn(seat.fly(request, decode).in_current_span());
+    }
+
+    /// Ends all flights that nobody waits for: their proxy is gone.
+    pub(crate) fn abandon(&self) {
+        // Refused if it was done before.
+        let _ = self.abandoned.set(());
     }
 
     /// How many flights were given up because nobody waited and too many others went on.
@@ -172,24 +203,25 @@ struct Seat {
     flight: Arc<Flight>,
     key: Key,
     route: Route,
+    /// When the call's own limit ends it, if it has one.
+    ends: Option<Instant>,
+    /// The place among the refreshes, if it is one: nobody has to wait for those.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Seat {
-    async fn fly(self, request: Request, decode: Decode, limit: Option<Duration>) {
+    async fn fly(self, request: Request, decode: Decode) {
         let Self {
-            flights,
-            flight,
-            key,
-            route,
+            flights, key, route, ..
         } = &self;
-        if flight.is_deserted() {
+        if self.place.is_none() && self.retire() {
             return; // everybody left before anything was sent
         }
         let sent = Sent::now(flights.clock);
         let reply = tokio::select! {
             biased;
             reply = flights.transport.request(request) => reply,
-            () = flight.given_up(flights, limit) => return,
+            () = self.given_up() => return,
         };
         let result = reply
             .map_err(|error| CallError::transport(route.clone(), error))
@@ -205,26 +237,69 @@ impl Seat {
             }),
             Err(error) => {
                 if flights.policy.is_definitive(&error) {
-                    flights.shelf.remove(key).await;
+                    flights.shelf.evict(key, sent).await;
                 }
                 Err(error)
             }
         });
     }
 
+    /// Pending while somebody waits, and for as long after that as the reply is worth harvesting.
+    async fn given_up(&self) {
+        let (flights, flight) = (&self.flights, &self.flight);
+        loop {
+            let mut harvest = None;
+            if self.place.is_none() {
+                while !flight.is_deserted() {
+                    flight.left.notified().await;
+                }
+                harvest = flights.detached.try_acquire().ok();
+                if harvest.is_none() {
+                    flights.forgotten.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            if harvest.is_some() || self.place.is_some() {
+                let ends = self.ends.unwrap_or_else(|| Instant::now() + HARVEST);
+                tokio::select! {
+                    () = sleep_until(ends) => {}
+                    _ = flights.abandoned.wait() => {}
+                }
+            }
+            if self.retire() {
+                return;
+            }
+            // Somebody joined late: their own limit holds, so wait for them to leave.
+            while !flight.is_deserted() {
+                flight.left.notified().await;
+            }
+        }
+    }
+
+    /// Frees the place if nobody waits, so that nobody can join any more. Says whether it did.
+    fn retire(&self) -> bool {
+        let mut active = self.flights.active();
+        if !self.flight.is_deserted() {
+            return false;
+        }
+        self.free(&mut active);
+        true
+    }
+
     /// Frees the place first: who calls again after an error must not be told the same error.
     fn land(&self, landing: Landing) {
-        let mut active = self.flights.active();
-        // By identity: a flight that was superseded must not free its successor's place.
+        self.free(&mut self.flights.active());
+        // Refused if it landed before, as it should have when this comes from the drop below.
+        let _ = self.flight.landing.set(landing);
+    }
+
+    /// By identity: a flight that was superseded must not free its successor's place.
+    fn free(&self, active: &mut HashMap<Key, Arc<Flight>>) {
         if active
             .get(&self.key)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
             active.remove(&self.key);
         }
-        drop(active);
-        // Refused if it landed before, as it should have when this comes from the drop below.
-        let _ = self.flight.landing.set(landing);
     }
 }
 
@@ -243,26 +318,17 @@ impl Drop for Seat {
 }
 
 impl Flight {
-    fn is_deserted(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
+    fn new() -> Arc<Self> {
+        let (landing, waiting, left) = (SetOnce::new(), AtomicUsize::new(0), Notify::new());
+        Arc::new(Self {
+            landing,
+            waiting,
+            left,
+            started: Instant::now(),
+        })
     }
 
-    /// Pending while somebody waits, and for as long after that as the reply is worth harvesting.
-    async fn given_up(&self, flights: &Flights, limit: Option<Duration>) {
-        let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
-        loop {
-            while !self.is_deserted() {
-                self.left.notified().await;
-            }
-            let Ok(_permit) = flights.detached.try_acquire() else {
-                flights.forgotten.fetch_add(1, Ordering::Relaxed);
-                return;
-            };
-            sleep_until(call_ends.unwrap_or_else(|| Instant::now() + HARVEST)).await;
-            if self.is_deserted() {
-                return;
-            }
-            // Somebody joined late: their own limit holds, so wait for them to leave.
-        }
+    fn is_deserted(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) == 0
     }
 }

@@ -11,10 +11,12 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Semaphore;
+
 use super::{Peek, Put, Store};
 use crate::{
     clock::{Clock, Moment},
-    entry::Entry,
+    entry::{Entry, Sent},
     error::{StoreError, Timer},
     key::Key,
 };
@@ -25,8 +27,13 @@ pub(crate) struct Shelf {
     clock: Clock,
     /// The longest wait for one operation.
     timeout: Duration,
+    /// Places for entries being put in the background.
+    writes: Arc<Semaphore>,
     troubles: AtomicU64,
 }
+
+/// Most entries being put in the background; the surplus is not stored, and counted.
+const MAX_WRITES: usize = 256;
 
 /// An operation of a store, as async-trait boxes it.
 type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -37,6 +44,7 @@ impl Shelf {
             store,
             clock,
             timeout,
+            writes: Arc::new(Semaphore::new(MAX_WRITES)),
             troubles: AtomicU64::new(0),
         }
     }
@@ -82,21 +90,27 @@ impl Shelf {
         });
         tokio::select! {
             biased;
-            put = &mut put => put,
-            () = ready(()) => {
-                tokio::spawn(put);
-                None
-            }
+            put = &mut put => return put,
+            () = ready(()) => {}
         }
+        match Arc::clone(&self.writes).try_acquire_owned() {
+            Err(_) => self.trouble("put", format_args!("{MAX_WRITES} others are under way")),
+            Ok(place) => _ = tokio::spawn(async move { (put.await, place) }),
+        }
+        None
     }
 
-    /// Forgets what is stored under `key`.
-    pub(crate) async fn remove(&self, key: &Key) {
-        self.bounded(
-            "remove",
-            catch_unwind(AssertUnwindSafe(|| self.store.remove(key, None))),
-        )
-        .await;
+    /// Forgets what is stored under `key`, if it was asked for before `sent`.
+    pub(crate) async fn evict(&self, key: &Key, sent: Sent) {
+        if let Some(entry) = self.look_up(key).await
+            && entry.sent() < sent
+        {
+            self.bounded(
+                "remove",
+                catch_unwind(AssertUnwindSafe(|| self.store.remove(key, Some(&entry)))),
+            )
+            .await;
+        }
     }
 
     async fn bounded<T>(

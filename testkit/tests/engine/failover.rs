@@ -260,3 +260,22 @@ async fn replies_are_ordered_by_when_they_were_asked_for() {
 fn the_timer_is_named_as_it_is_set() {
     assert_eq!(Timer::FailoverTimeout.to_string(), "failover_timeout");
 }
+
+/// A slow failing call never changes what a later one stored (FAILURES 7), not even a definitive failure.
+#[tokio::test(start_paused = true)]
+async fn an_older_definitive_error_does_not_evict_a_newer_answer() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(Answer::error("NotFound", "not yet").after(S(3)))
+        .then(json!(2))
+        .then(Answer::error("Boom", "x"));
+    let shop = CachedRpcProxy::builder("shop")
+        .definitive(["NotFound"])
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await };
+    let (older, newer) = tokio::join!(call(), call());
+    assert!(older.unwrap_err().remote().unwrap().is("NotFound"));
+    assert_eq!(*newer.unwrap(), 2);
+    assert_eq!(*call().await.unwrap(), 2);
+}

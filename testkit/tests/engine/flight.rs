@@ -217,3 +217,46 @@ async fn one_entry_serves_callers_of_different_types() {
         ("hit; ttl=10".into(), "hit; ttl=10".into())
     );
 }
+
+/// FAILURES 33: with the proxy its requests go that nobody waits for.
+#[tokio::test(start_paused = true)]
+async fn dropping_the_proxy_leaves_no_request_behind() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(Answer::never())
+        .then(json!(1))
+        .then(Answer::never());
+    let policy = CacheFirst::fresh_for(S(1)).stale_while_revalidate(S(60));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    assert!(shop.call::<u64, _>("get", (1,)).timeout(MS(10)).await.is_err());
+    let _: Reply<u64> = shop.call("get", (2,)).await.unwrap();
+    sleep(S(2)).await;
+    let _: Reply<u64> = shop.call("get", (2,)).await.unwrap(); // starts a refresh behind
+    broker.settle().await;
+    assert_eq!(broker.in_flight(), 2);
+    drop(shop);
+    broker.settle().await;
+    assert_eq!(broker.in_flight(), 0);
+}
+
+/// A caller in a hurry takes nothing from those who join its request: it neither expires nor ends earlier for them.
+#[tokio::test(start_paused = true)]
+async fn a_hurried_caller_does_not_hurry_the_request() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(1).reply(Answer::ok(7).after(S(5)));
+    let policy = CacheFirst::fresh_for(S(60));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || shop.call::<u64, _>("get", ());
+    let (hurried, patient) = tokio::join!(call().timeout(S(1)), call());
+    assert!(hurried.unwrap_err().is_timeout());
+    assert_eq!(*patient.unwrap(), 7);
+    assert_eq!(
+        broker.all_calls().first().unwrap().request.expiration,
+        Some(S(30))
+    );
+}

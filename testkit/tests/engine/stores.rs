@@ -177,3 +177,19 @@ async fn namespaces_keep_clients_apart() {
         let _: Reply<u64> = shop.call("get", ()).await.unwrap();
     }
 }
+
+/// Entries that a slow store is still taking are bounded; the surplus is not stored (FAILURES 71).
+#[tokio::test(start_paused = true)]
+async fn a_slow_store_holds_no_more_entries_than_it_may() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(7));
+    let shop = CachedRpcProxy::builder("shop")
+        .cache(Trouble::Stall)
+        .build(&client(&broker));
+    for n in 0..300u64 {
+        let _: Reply<u64> = shop.call("get", (n,)).await.unwrap();
+    }
+    assert_eq!(shop.stats().store_troubles, 300 - 256);
+    tokio::time::sleep(S(1)).await;
+    assert_eq!(shop.stats().store_troubles, 300, "all of them ran out of time");
+}
