@@ -1,4 +1,59 @@
 //! Call nameko services over RPC and keep answering when they are slow, failing or gone.
+//!
+//! ```
+//! use nameko_cachetools::{CachedRpcProxy, Client, Reply, Response, TransportError, args, transport_fn};
+//! use std::{future::ready, sync::Mutex};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In place of RabbitMQ and a service: one good answer, and then nobody is there.
+//! let answers = Mutex::new(vec![Response::json(r#"{"result": "The Odyssey", "error": null}"#)]);
+//! let transport = transport_fn(move |_| ready(answers.lock().unwrap().pop().ok_or(TransportError::UnknownService)));
+//! let products = CachedRpcProxy::new("products", &Client::new(transport));
+//!
+//! let live: Reply<String> = products.call("title", args!["the_odyssey", lang = "en"]).await?;
+//! let cached: Reply<String> = products.call("title", args!["the_odyssey", lang = "en"]).await?;
+//! assert_eq!(*cached, *live);
+//! assert!(cached.outcome().is_stale());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Not for methods that change state in the called service.** A cached answer would report a change that was not
+//! made. Name those methods with [`except`](ProxyBuilder::except), or the cacheable ones with
+//! [`only`](ProxyBuilder::only); the others are plain calls.
+//!
+//! # Map
+//!
+//! | for | types |
+//! |---|---|
+//! | the live answer, or the last good one | [`CachedRpcProxy`] |
+//! | a cached answer, if there is a fresh one | [`CacheFirstRpcProxy`] |
+//! | the live answer, always | [`ServiceProxy`], from [`Client::service`] |
+//! | what all proxies of a program share | [`Client`], [`Context`] (who asks, in which language) |
+//! | a call: its arguments, its options, its answer | [`args!`], [`Args`]; [`Call`]; [`Reply`] |
+//! | where an answer came from, and why | [`Outcome`], [`Source`], [`Reason`]; counted: [`Stats`] |
+//! | why there is none | [`CallError`], [`RemoteError`], [`ErrorClass`], [`Delivery`] |
+//! | how long an answer is good, which errors it stands in for | [`Failover`], [`CacheFirst`]; the trait [`Policy`] |
+//! | where answers are kept | [`MemoryStore`]; the trait [`Store`], with [`Key`] and [`Entry`] |
+//! | values that JSON has no form for | [`types`]: decimals, dates, UUIDs, bytes |
+//! | how requests travel | the trait [`Transport`], with [`Request`] and [`Response`]; [`transport_fn`] |
+//!
+//! [`guide`] has the rest: [choosing a strategy](guide::strategies), [errors](guide::errors),
+//! [testing](guide::testing), [coming from Python](guide::from_python), and more.
+//!
+//! # What it does not do
+//!
+//! - It has no connection of its own: `nameko-cachetools-lapin` has one to RabbitMQ, and `nameko-cachetools-testkit` a
+//!   broker in memory, for tests.
+//! - It sends nothing twice. Whether to repeat a call is for the caller to say, who is told
+//!   [what may have happened](CallError::may_have_executed).
+//! - It caches no errors, and no reply that is not of the type that was asked for.
+//! - It does not learn of changes. An answer is as old as its policy lets it get; [`reload`](Call::reload) asks anew,
+//!   [`Store::clear`] forgets everything.
+//! - It reads no replies but JSON.
+//! - It has no services and no events of nameko, only calls.
+//! - It runs on tokio and on nothing else: calls are made within a runtime whose time is enabled.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -11,6 +66,9 @@ mod engine;
 mod entry;
 mod error;
 mod flight;
+// Its examples use crates that this one can't depend on: the workspace's `examples` package runs them.
+#[cfg(not(doctest))]
+pub mod guide;
 mod key;
 mod message;
 mod options;
