@@ -1,5 +1,4 @@
-//! One test for each bug of the Python original that is not copied. The numbers are those of the guide "Coming from
-//! Python".
+//! One test for each bug of the Python original that is not copied: rows of the table in the guide "Coming from Python".
 
 use std::time::Duration;
 
