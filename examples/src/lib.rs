@@ -19,6 +19,7 @@ pages! {
     from_python: "../../core/src/guide/from_python.md",
     own_store: "../../core/src/guide/own_store.md",
     own_transport: "../../core/src/guide/own_transport.md",
+    readme: "../../README.md",
     states: "../../core/src/guide/states.md",
     strategies: "../../core/src/guide/strategies.md",
     testing: "../../core/src/guide/testing.md",
