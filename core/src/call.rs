@@ -18,6 +18,7 @@ use crate::{
     driver,
     engine::Engine,
     error::CallError,
+    invalidate::Force,
     options::{Mode, Options},
     outcome::Reply,
 };
@@ -102,6 +103,13 @@ impl<'a, T, P, K> Call<'a, T, P, K> {
         self.with(|options| options.shared = true)
     }
 
+    /// Stores the answer with a tag, by which it can be [invalidated](crate::Scope::Tag) together with others.
+    /// Callers who join one request share the tags of the first.
+    pub fn tag(self, tag: impl Into<String>) -> Self {
+        let tag = tag.into();
+        self.with(|options| options.tags.push(tag))
+    }
+
     /// Whether the broker writes this request to disk.
     pub fn persistent(self, persistent: bool) -> Self {
         self.with(|options| options.persistent = Some(persistent))
@@ -111,6 +119,35 @@ impl<'a, T, P, K> Call<'a, T, P, K> {
     pub fn expiration(self, expiration: impl Into<Option<Duration>>) -> Self {
         let expiration = expiration.into();
         self.with(|options| options.expiration = Some(expiration))
+    }
+
+    /// Makes no call: forgets what is cached for this one, for failover too. An answer to it that is still on its way
+    /// is not cached, and no call made from now on joins it.
+    ///
+    /// Context and [`shared`](Self::shared) say whose answer is meant, as for the call itself. For more than one call
+    /// there is [`Client::invalidate`](crate::Client::invalidate).
+    pub async fn invalidate(self)
+    where
+        P: Serialize,
+        K: Serialize,
+    {
+        let options = self.options.unwrap_or_default();
+        self.engine
+            .invalidate(self.method, &self.args, &options, Force::Hard)
+            .await;
+    }
+
+    /// Makes no call: makes what is cached for this one stale. It is not served as fresh any more, and may still stand
+    /// in for an answer that fails or is slow.
+    pub async fn expire(self)
+    where
+        P: Serialize,
+        K: Serialize,
+    {
+        let options = self.options.unwrap_or_default();
+        self.engine
+            .invalidate(self.method, &self.args, &options, Force::Soft)
+            .await;
     }
 
     fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 use crate::{
     clock::Clock,
     context::Context,
+    entry::Sent,
+    invalidate::{Epochs, Force, Scope},
     transport::{ConnectionState, Transport},
     wire::Publishing,
 };
@@ -38,6 +40,7 @@ struct Shared {
     namespace: String,
     publishing: Publishing,
     call_timeout: Option<Duration>,
+    epochs: Arc<Epochs>,
 }
 
 impl Client {
@@ -59,6 +62,7 @@ impl Client {
                     expiration: None,
                 },
                 call_timeout: None,
+                epochs: Arc::default(),
             },
             context: Context::new(),
         }
@@ -73,6 +77,28 @@ impl Client {
             shared: Arc::clone(&self.shared),
             context: self.context.merged(context),
         }
+    }
+
+    /// Forgets what is cached in `scope`, for failover too, in all proxies of this client: whatever was asked for
+    /// before, be it stored already or still on its way, is not an answer any more.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{Client, Request, Response, Scope, transport_fn};
+    /// # let client = Client::new(transport_fn(|_: Request| async { Ok(Response::json("")) }));
+    /// client.invalidate(&Scope::method("products", "get"));
+    /// ```
+    pub fn invalidate(&self, scope: &Scope) {
+        self.shared
+            .epochs
+            .raise(scope, Sent::now(self.clock()), Force::Hard);
+    }
+
+    /// Makes what is cached in `scope` stale, in all proxies of this client: it is not served as fresh any more, and
+    /// may still stand in for an answer that fails or is slow.
+    pub fn expire(&self, scope: &Scope) {
+        self.shared
+            .epochs
+            .raise(scope, Sent::now(self.clock()), Force::Soft);
     }
 
     /// The context that goes with every call.
@@ -98,6 +124,10 @@ impl Client {
 
     pub(crate) fn transport(&self) -> &Arc<dyn Transport> {
         &self.shared.transport
+    }
+
+    pub(crate) fn epochs(&self) -> &Arc<Epochs> {
+        &self.shared.epochs
     }
 
     pub(crate) fn clock(&self) -> Clock {

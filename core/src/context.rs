@@ -10,6 +10,9 @@ pub(crate) const USER_AGENT: &str = "user_agent";
 pub(crate) const USER_ID: &str = "user_id";
 pub(crate) const CALL_ID_STACK: &str = "call_id_stack";
 
+/// Keys that tell calls apart, or programs, but not those who ask: user agent, and the trace context of W3C.
+pub(crate) const NOT_IDENTITY: [&str; 4] = [USER_AGENT, "traceparent", "tracestate", "baggage"];
+
 /// The caller's context data: identity, language, call ids, and anything else a service looks for.
 ///
 /// It goes out as headers `nameko.{key}`, and the called worker reads it as its own context data. Who asks and in
@@ -40,7 +43,7 @@ impl Context {
         Self::default()
     }
 
-    /// Sets any key.
+    /// Sets any key. All but `traceparent`, `tracestate` and `baggage` vary the cache key.
     ///
     /// `call_id_stack` is not set this way (use [`parent_calls`](Self::parent_calls)): a value of another shape kills
     /// a nameko process. It is ignored here.

@@ -7,10 +7,14 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    client::Client,
     engine::{Cache, Prepared, value_of},
-    entry::{Entry, Sent, Slot},
+    entry::{Entry, Sent, Slot, Tags},
     error::{CallError, Delivery, ErrorClass, Timer},
+    flight::Mission,
+    invalidate::Scope,
     key::Key,
+    methods::Rule,
     options::Mode,
     outcome::{Details, Outcome, Reason, Reply, Source},
     policy::Plan,
@@ -26,12 +30,13 @@ pub(crate) async fn drive<T>(call: Prepared) -> Result<Reply<T>, CallError>
 where
     T: DeserializeOwned + Send + Sync + 'static,
 {
-    let result = match (&call.engine.cache, &call.key) {
-        (Some(cache), Ok(key)) => {
-            Cached {
+    let result = match (&call.engine.cache, &call.cached) {
+        (Some(cache), Ok((key, rule))) => {
+            Attempt {
                 call: &call,
                 cache,
                 key,
+                rule,
                 started: Instant::now(),
             }
             .answer()
@@ -50,19 +55,26 @@ where
     T: DeserializeOwned + Send + Sync + 'static,
 {
     let (started, client) = (Instant::now(), &call.engine.client);
-    let default = call
-        .engine
-        .cache
-        .as_ref()
-        .map_or(client.call_timeout(), |cache| cache.policy.call_timeout());
-    let limit = call.options.timeout.unwrap_or(default);
+    let limit = call.options.timeout.unwrap_or(call.engine.plain_timeout());
     let sent = Sent::now(client.clock());
+    let change = Change {
+        client,
+        scopes: call.engine.setter(call.route.method()),
+    };
     let reply = tokio::select! {
         biased;
         reply = client.transport().request(call.request(None)) => reply,
         () = at(limit.and_then(|limit| started.checked_add(limit))) => return Err(timed_out(&call.route, limit)),
     };
-    let response = reply.map_err(|error| CallError::transport(call.route.clone(), error))?;
+    let response = match reply {
+        Ok(response) => response,
+        Err(error) => {
+            if error.delivery() == Delivery::NotSent {
+                change.did_not_happen();
+            }
+            return Err(CallError::transport(call.route.clone(), error));
+        }
+    };
     let body = wire::result(&call.route, response)?;
     let value = wire::decode(&call.route, &body)?;
     let details = Details {
@@ -70,44 +82,77 @@ where
         ..Details::live(reason)
     };
     Ok(Reply::new(
-        Arc::new(Slot { sent, body, value }),
+        Arc::new(Slot {
+            sent,
+            tags: None,
+            body,
+            value,
+        }),
         Outcome::other(details),
     ))
 }
 
+/// What a call that changes something invalidates when it has ended, however it ends: after an error, a spent limit or a
+/// caller who left, the change may have happened.
+struct Change<'a> {
+    client: &'a Client,
+    scopes: Option<Arc<[Scope]>>,
+}
+
+impl Change<'_> {
+    fn did_not_happen(mut self) {
+        self.scopes = None;
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        for scope in self.scopes.iter().flat_map(|scopes| scopes.iter()) {
+            self.client.invalidate(scope);
+        }
+    }
+}
+
 /// A call that the cache has a part in.
-struct Cached<'a> {
+struct Attempt<'a> {
     call: &'a Prepared,
     cache: &'a Cache,
     key: &'a Key,
+    rule: &'a Rule,
     started: Instant,
 }
 
-impl Cached<'_> {
+impl Attempt<'_> {
     async fn answer<T>(&self) -> Result<Reply<T>, CallError>
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let (mode, policy) = (self.call.options.mode, &self.cache.policy);
-        let mut reason = Reason::LiveFirst;
-        let mut patience = policy.failover_timeout();
-        if mode == Mode::OnlyIfCached || self.cache.reads_first && mode != Mode::Reload {
+        let (mode, policy) = (self.call.options.mode, &self.rule.policy);
+        let (mut reason, mut patience) = (Reason::LiveFirst, policy.failover_timeout());
+        if mode == Mode::OnlyIfCached || self.rule.reads_first && mode != Mode::Reload {
             reason = Reason::Miss;
-            if let Some((entry, age)) = self.look_up().await
-                && let Ok(slot) = value_of(&self.call.route, entry)
+            if let Some(found) = self.look_up().await
+                && let Ok(slot) = value_of(&self.call.route, found.entry.clone())
             {
                 reason = Reason::LiveFirst;
-                match policy.plan(age) {
-                    Plan::Serve => return Ok(Reply::new(slot, Outcome::fresh(age, self.cache.fresh_for))),
-                    _ if mode == Mode::OnlyIfCached && policy.may_stand_in(age) => {
-                        return Ok(self.cached(slot, age, Reason::OnlyIfCached, None));
+                let plan = match policy.plan(found.age) {
+                    Plan::Serve | Plan::ServeAndRefresh if found.expired => Plan::FetchOrServe { patience },
+                    plan => plan,
+                };
+                match plan {
+                    Plan::Serve => {
+                        return Ok(Reply::new(slot, Outcome::fresh(found.age, self.rule.fresh_for)));
                     }
-                    Plan::ServeAndRefresh if mode != Mode::OnlyIfCached => {
+                    _ if mode == Mode::OnlyIfCached => {
+                        if policy.may_stand_in(found.age) {
+                            return Ok(self.cached(slot, &found, Reason::OnlyIfCached, None));
+                        }
+                    }
+                    Plan::ServeAndRefresh => {
                         self.refresh::<T>();
-                        return Ok(self.cached(slot, age, Reason::Revalidating, None));
+                        return Ok(self.cached(slot, &found, Reason::Revalidating, None));
                     }
                     Plan::FetchOrServe { patience: planned } => patience = planned,
-                    Plan::ServeAndRefresh => {}
                 }
             }
             if mode == Mode::OnlyIfCached {
@@ -128,11 +173,10 @@ impl Cached<'_> {
         let limit = self.limit();
         let (mut patience_ends, call_ends) = (after(patience), after(limit));
         let useful = self.flight_limit();
-        let request = || self.call.request(useful);
         let (ticket, collapsed) = self
             .cache
             .flights
-            .join(self.key.clone(), request, decoded::<T>, useful);
+            .join(self.mission::<T>(useful), self.call.request(useful));
         let landing = loop {
             tokio::select! {
                 biased;
@@ -166,25 +210,39 @@ impl Cached<'_> {
         self.call
             .options
             .timeout
-            .unwrap_or(self.cache.policy.call_timeout())
+            .unwrap_or(self.rule.policy.call_timeout())
     }
 
     /// How long the reply is of use to somebody: the policy's limit, or this call's own where that is longer. A caller
     /// in a hurry takes nothing from those who join it, nor from the cache.
     fn flight_limit(&self) -> Option<Duration> {
-        let policy = self.cache.policy.call_timeout()?;
+        let policy = self.rule.policy.call_timeout()?;
         match self.call.options.timeout {
             None => Some(policy),
             Some(own) => own.map(|own| own.max(policy)),
         }
     }
 
-    /// The stored entry and its age, unless it is older than this call accepts.
-    async fn look_up(&self) -> Option<(Entry, Duration)> {
-        let entry = self.cache.shelf.look_up(self.key).await?;
+    fn mission<T>(&self, limit: Option<Duration>) -> Mission
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let tags = &self.call.options.tags;
+        Mission {
+            key: self.key.clone(),
+            tags: (!tags.is_empty()).then(|| tags.as_slice().into()),
+            policy: Arc::clone(&self.rule.policy),
+            decode: decoded::<T>,
+            limit,
+        }
+    }
+
+    /// The stored entry, unless it is older than this call accepts.
+    async fn look_up(&self) -> Option<Found> {
+        let (entry, expired) = self.cache.look_up(self.key, &self.call.route).await?;
         let age = entry.age(self.call.engine.client.clock().now());
         let accepted = self.call.options.max_age.is_none_or(|most| age <= most);
-        accepted.then_some((entry, age))
+        accepted.then_some(Found { entry, age, expired })
     }
 
     /// The cached answer instead of `error`, if there is one and the policy wants that; else the error.
@@ -192,7 +250,7 @@ impl Cached<'_> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        if !self.cache.policy.masks(&error) {
+        if !self.rule.policy.masks(&error) {
             return Err(error);
         }
         let reason = match error.class() {
@@ -217,24 +275,32 @@ impl Cached<'_> {
         if self.call.options.mode == Mode::Reload {
             return None;
         }
-        let (entry, age) = self.look_up().await?;
-        let usable = self.cache.policy.may_stand_in(age);
-        let slot = usable.then(|| value_of(&self.call.route, entry).ok()).flatten()?;
-        Some(self.cached(slot, age, reason, masked.cloned()))
+        let found = self.look_up().await?;
+        let usable = self.rule.policy.may_stand_in(found.age);
+        let slot = usable
+            .then(|| value_of(&self.call.route, found.entry.clone()).ok())
+            .flatten()?;
+        Some(self.cached(slot, &found, reason, masked.cloned()))
     }
 
     fn cached<T>(
         &self,
         slot: Arc<Slot<T>>,
-        age: Duration,
+        found: &Found,
         reason: Reason,
         masked: Option<CallError>,
     ) -> Reply<T> {
-        let fresh_for = self.cache.fresh_for;
-        let source = if age < fresh_for {
+        let (age, fresh_for) = (found.age, self.rule.fresh_for);
+        let source = if age < fresh_for && !found.expired {
             Source::Fresh
         } else {
             Source::Stale
+        };
+        // What was expired before its time has been stale for all its age.
+        let fresh_for = if found.expired {
+            fresh_for.min(age)
+        } else {
+            fresh_for
         };
         let (age, waited) = (Some((age, fresh_for)), self.started.elapsed());
         Reply::new(
@@ -258,21 +324,29 @@ impl Cached<'_> {
             return self.call.engine.counters.refresh_skipped();
         };
         let limit = self.flight_limit();
-        let (key, request) = (self.key.clone(), || self.call.request(limit));
+        let mission = self.mission::<T>(limit.or(Some(REFRESH_LIMIT)));
         self.cache
             .flights
-            .refresh(key, request, decoded::<T>, limit.unwrap_or(REFRESH_LIMIT), place);
+            .refresh(mission, self.call.request(limit), place);
     }
 }
 
-fn decoded<T: DeserializeOwned + Send + Sync + 'static>(
-    route: &Route,
-    sent: Sent,
-    body: &Bytes,
-) -> Option<Entry> {
+/// An entry as a call finds it.
+struct Found {
+    entry: Entry,
+    age: Duration,
+    /// Whether an invalidation made it stale, whatever its age.
+    expired: bool,
+}
+
+fn decoded<T>(route: &Route, sent: Sent, tags: &Tags, body: &Bytes) -> Option<Entry>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+{
     let value: T = wire::decode(route, body).ok()?;
     Some(Entry::decoded(&Arc::new(Slot {
         sent,
+        tags: tags.clone(),
         body: body.clone(),
         value,
     })))

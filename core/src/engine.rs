@@ -19,11 +19,13 @@ use crate::{
     client::Client,
     clock::Moment,
     context::Context,
-    entry::{Entry, Slot},
+    entry::{Entry, Sent, Slot},
     error::CallError,
     flight::Flights,
-    key::{Key, Scope, Unkeyable, with_key},
+    invalidate::{Epochs, Force, Scope, Verdict},
+    key::{Key, Prefix, Unkeyable, with_key},
     message::Request,
+    methods::{Methods, Rule},
     options::{Mode, Options},
     outcome::{Outcome, Reason, Reply},
     policy::{Plan, Policy},
@@ -40,7 +42,7 @@ const MAX_REFRESHES: usize = 64;
 pub(crate) struct Engine {
     pub(crate) client: Client,
     service: Arc<str>,
-    scope: Result<Scope, Unkeyable>,
+    prefix: Result<Prefix, Unkeyable>,
     publishing: Publishing,
     pub(crate) cache: Option<Cache>,
     pub(crate) counters: Counters,
@@ -49,34 +51,12 @@ pub(crate) struct Engine {
 
 /// What makes calls cached.
 pub(crate) struct Cache {
-    pub(crate) policy: Arc<dyn Policy>,
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) flights: Arc<Flights>,
     pub(crate) refreshes: Arc<Semaphore>,
-    methods: Methods,
-    pub(crate) reads_first: bool,
-    /// How long entries are fresh: the lesser of what the policy says and of the store's time to live.
-    pub(crate) fresh_for: Duration,
+    epochs: Arc<Epochs>,
+    pub(crate) methods: Methods,
     warned: Mutex<BTreeSet<String>>,
-}
-
-/// Which methods are cached.
-#[derive(Debug, Clone)]
-pub(crate) enum Methods {
-    All,
-    Only(Arc<[String]>),
-    Except(Arc<[String]>),
-}
-
-impl Methods {
-    #[inline]
-    fn cached(&self, method: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Only(names) => names.iter().any(|name| name == method),
-            Self::Except(names) => names.iter().all(|name| name != method),
-        }
-    }
 }
 
 /// A call on its way: all that the driver needs, in its own hands.
@@ -84,8 +64,8 @@ pub(crate) struct Prepared {
     pub(crate) engine: Arc<Engine>,
     pub(crate) route: Route,
     pub(crate) options: Options,
-    /// `None`: the cache has no part in this call, for this reason.
-    pub(crate) key: Result<Key, Reason>,
+    /// Or why the cache has no part in this call.
+    pub(crate) cached: Result<(Key, Rule), Reason>,
     body: Bytes,
     context: Context,
 }
@@ -118,35 +98,29 @@ impl Engine {
         client: Client,
         service: Arc<str>,
         publishing: Publishing,
-        policy: Arc<dyn Policy>,
         shelf: Shelf,
         methods: Methods,
     ) -> Arc<Self> {
-        let shelf = Arc::new(shelf);
+        let (shelf, epochs) = (Arc::new(shelf), Arc::clone(client.epochs()));
         let transport = Arc::clone(client.transport());
-        let flights = Flights::new(transport, client.clock(), Arc::clone(&shelf), Arc::clone(&policy));
         let cache = Cache {
-            reads_first: policy.reads_first(),
-            fresh_for: policy
-                .fresh_for()
-                .min(shelf.store().time_to_live().unwrap_or(Duration::MAX)),
-            flights,
-            shelf,
-            policy,
-            methods,
+            flights: Flights::new(transport, client.clock(), Arc::clone(&shelf), Arc::clone(&epochs)),
             refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
             warned: Mutex::default(),
+            shelf,
+            epochs,
+            methods,
         };
         Arc::new(Self::new(client, service, publishing, Some(cache)))
     }
 
     fn new(client: Client, service: Arc<str>, publishing: Publishing, cache: Option<Cache>) -> Self {
-        let scope = Scope::new(client.namespace(), &service, client.context());
+        let prefix = Prefix::new(client.namespace(), &service, client.context());
         let (counters, warned_unkeyable) = (Counters::default(), AtomicBool::new(false));
         Self {
             client,
             service,
-            scope,
+            prefix,
             publishing,
             cache,
             counters,
@@ -178,15 +152,11 @@ impl Engine {
         P: Serialize,
         K: Serialize,
     {
-        let cache = self
-            .cache
-            .as_ref()
-            .filter(|cache| cache.reads_first && cache.methods.cached(method))?;
-        let scope = self.scope.as_ref().ok()?;
-        let reply = with_key(scope, method, args, |key| {
-            cache.hit(key, self.client.clock().now())
-        })
-        .ok()??;
+        let cache = self.cache.as_ref()?;
+        let rule = cache.methods.rule(method).filter(|rule| rule.reads_first)?;
+        let prefix = self.prefix.as_ref().ok()?;
+        let now = self.client.clock().now();
+        let reply = with_key(prefix, method, args, |key| cache.hit(key, rule, now)).ok()??;
         self.counters.hit();
         Some(reply)
     }
@@ -207,13 +177,8 @@ impl Engine {
             None => self.client.context().clone(),
             Some(own) => self.client.context().merged(own),
         };
-        let scope = match &self.scope {
-            Ok(scope) if options.shared => scope.with_context(&Context::new()),
-            Ok(scope) if options.context.is_some() => scope.with_context(&context),
-            scope => scope.clone(),
-        };
         // Uncached calls are looked at the same way: what JSON can't carry must not be sent as something else.
-        let key = match scope.and_then(|scope| with_key(&scope, method, args, Key::clone)) {
+        let key = match self.key(method, args, &options, &context) {
             Ok(key) => Ok(key),
             Err(error @ (Unkeyable::TooDeep | Unkeyable::TooLarge)) => {
                 self.warn_unkeyable(&route, &error);
@@ -221,16 +186,71 @@ impl Engine {
             }
             Err(error) => return Err(unsendable(Arc::new(error))),
         };
-        let bypasses =
-            options.mode == Mode::Bypass || !self.cache.as_ref().is_some_and(|c| c.methods.cached(method));
+        let rule = self.cache.as_ref().and_then(|cache| cache.methods.rule(method));
+        let cached = match rule.filter(|_| options.mode != Mode::Bypass) {
+            None => Err(Reason::Bypass),
+            Some(rule) => key.map(|key| (key, rule.clone())),
+        };
         Ok(Prepared {
             engine: Arc::clone(self),
-            key: if bypasses { Err(Reason::Bypass) } else { key },
+            cached,
             body: wire::body(args).map_err(|error| unsendable(Arc::new(error)))?,
             route,
             options,
             context,
         })
+    }
+
+    fn key<P: Serialize, K: Serialize>(
+        &self,
+        method: &str,
+        args: &Args<P, K>,
+        options: &Options,
+        context: &Context,
+    ) -> Result<Key, Unkeyable> {
+        let prefix = match &self.prefix {
+            Ok(prefix) if options.shared => prefix.with_context(&Context::new()),
+            Ok(prefix) if options.context.is_some() => prefix.with_context(context),
+            prefix => prefix.clone(),
+        }?;
+        with_key(&prefix, method, args, Key::clone)
+    }
+
+    /// What a call of this method invalidates, if it changes something.
+    pub(crate) fn setter(&self, method: &str) -> Option<Arc<[Scope]>> {
+        self.cache.as_ref()?.methods.setter(method).cloned()
+    }
+
+    /// The limit of uncached calls.
+    pub(crate) fn plain_timeout(&self) -> Option<Duration> {
+        match &self.cache {
+            None => self.client.call_timeout(),
+            Some(cache) => cache.methods.rule.policy.call_timeout(),
+        }
+    }
+
+    /// Invalidates one call's answers: the barrier at once, and then what is stored.
+    pub(crate) async fn invalidate<P: Serialize, K: Serialize>(
+        &self,
+        method: &str,
+        args: &Args<P, K>,
+        options: &Options,
+        force: Force,
+    ) {
+        let context = match &options.context {
+            None => self.client.context().clone(),
+            Some(own) => self.client.context().merged(own),
+        };
+        // What has no key is not cached.
+        let (Some(cache), Ok(key)) = (&self.cache, self.key(method, args, options, &context)) else {
+            return;
+        };
+        cache
+            .epochs
+            .raise_call(&key, Sent::now(self.client.clock()), force);
+        if force == Force::Hard {
+            cache.shelf.remove(&key, None).await;
+        }
     }
 
     #[cold]
@@ -252,16 +272,34 @@ impl Drop for Engine {
 impl Cache {
     /// A fresh entry of the type that is asked for, if the store has it at once.
     #[inline]
-    fn hit<T: Send + Sync + 'static>(&self, key: &Key, now: Moment) -> Option<Reply<T>> {
+    fn hit<T: Send + Sync + 'static>(&self, key: &Key, rule: &Rule, now: Moment) -> Option<Reply<T>> {
         let Peek::Hit(entry) = self.shelf.peek(key, now) else {
             return None;
         };
-        let age = entry.age(now);
-        if self.policy.plan(age) != Plan::Serve {
+        let sent_at = entry.sent_at();
+        let age = now.since(sent_at);
+        if rule.policy.plan(age) != Plan::Serve || !self.epochs.none_since(sent_at) {
             return None;
         }
-        let slot = entry.downcast()?;
-        Some(Reply::new(slot, Outcome::fresh(age, self.fresh_for)))
+        Some(Reply::new(entry.downcast()?, Outcome::fresh(age, rule.fresh_for)))
+    }
+
+    /// The stored entry, and whether an invalidation made it stale. What an invalidation forbids is forgotten.
+    pub(crate) async fn look_up(&self, key: &Key, route: &Route) -> Option<(Entry, bool)> {
+        let entry = self.shelf.look_up(key).await?;
+        match self.epochs.judge(
+            entry.sent(),
+            key,
+            route,
+            entry.tags().as_deref().unwrap_or_default(),
+        ) {
+            Verdict::Untouched => Some((entry, false)),
+            Verdict::Expired => Some((entry, true)),
+            Verdict::Gone => {
+                self.shelf.remove(key, Some(&entry)).await;
+                None
+            }
+        }
     }
 
     /// Warns once of each kind of error that cached answers stand in for.
@@ -297,6 +335,7 @@ where
     let value = wire::decode(route, entry.body())?;
     Ok(Arc::new(Slot {
         sent: entry.sent(),
+        tags: entry.tags(),
         body: entry.body().clone(),
         value,
     }))

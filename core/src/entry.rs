@@ -24,15 +24,18 @@ pub(crate) struct Sent {
 impl Sent {
     /// The next request, sent now.
     pub(crate) fn now(clock: Clock) -> Self {
-        Self::at(clock.now_exact())
+        static ORDER: AtomicU64 = AtomicU64::new(1);
+        // The place is taken first: an event that begins after another has ended is later by both.
+        let order = ORDER.fetch_add(1, Ordering::Relaxed);
+        Self {
+            at: clock.now_exact(),
+            order,
+        }
     }
 
-    fn at(at: Moment) -> Self {
-        static ORDER: AtomicU64 = AtomicU64::new(0);
-        Self {
-            at,
-            order: ORDER.fetch_add(1, Ordering::Relaxed),
-        }
+    /// When it was sent.
+    pub(crate) fn moment(self) -> Moment {
+        self.at
     }
 }
 
@@ -50,12 +53,21 @@ impl Entry {
     ///
     /// `body` is the JSON text of nameko's `result`. A shared store makes entries this way from what it kept.
     pub fn new(sent_at: Moment, body: impl Into<Bytes>) -> Self {
-        Self::undecoded(Sent::at(sent_at), body.into())
+        // Within its moment it comes before all that is known to be of this process.
+        Self::undecoded(
+            Sent {
+                at: sent_at,
+                order: 0,
+            },
+            None,
+            body.into(),
+        )
     }
 
-    pub(crate) fn undecoded(sent: Sent, body: Bytes) -> Self {
+    pub(crate) fn undecoded(sent: Sent, tags: Tags, body: Bytes) -> Self {
         Self(Arc::new(Slot {
             sent,
+            tags,
             body,
             value: Undecoded,
         }))
@@ -113,7 +125,14 @@ impl Entry {
     pub(crate) fn sent(&self) -> Sent {
         self.0.sent()
     }
+
+    pub(crate) fn tags(&self) -> Tags {
+        self.0.tags().clone()
+    }
 }
+
+/// By what an answer can be invalidated beside its call; none, for most.
+pub(crate) type Tags = Option<Arc<[String]>>;
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,6 +146,7 @@ impl fmt::Debug for Entry {
 /// A reply of one decoded type. One allocation holds all of it, so that a hit touches one place in memory.
 pub(crate) struct Slot<T> {
     pub(crate) sent: Sent,
+    pub(crate) tags: Tags,
     pub(crate) body: Bytes,
     pub(crate) value: T,
 }
@@ -137,6 +157,7 @@ struct Undecoded;
 /// A [`Slot`] of any type.
 trait Held: Any + Send + Sync {
     fn sent(&self) -> Sent;
+    fn tags(&self) -> &Tags;
     fn body(&self) -> &Bytes;
     fn value_bytes(&self) -> usize;
 }
@@ -144,6 +165,10 @@ trait Held: Any + Send + Sync {
 impl<T: Send + Sync + 'static> Held for Slot<T> {
     fn sent(&self) -> Sent {
         self.sent
+    }
+
+    fn tags(&self) -> &Tags {
+        &self.tags
     }
 
     fn body(&self) -> &Bytes {
@@ -161,7 +186,8 @@ mod tests {
 
     fn slot<T>(value: T) -> Arc<Slot<T>> {
         Arc::new(Slot {
-            sent: Sent::at(Moment::default()),
+            sent: Sent::now(Clock::Tokio),
+            tags: None,
             body: Bytes::from_static(b"1"),
             value,
         })

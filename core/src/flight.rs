@@ -1,7 +1,7 @@
 //! Requests under way: owned by a task of their own, shared by those who wait, harvested when nobody does.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -18,8 +18,9 @@ use tracing::Instrument as _;
 
 use crate::{
     clock::Clock,
-    entry::{Entry, Sent},
+    entry::{Entry, Sent, Tags},
     error::CallError,
+    invalidate::{Epochs, Verdict},
     key::Key,
     message::Request,
     policy::Policy,
@@ -42,14 +43,24 @@ const MAX_DETACHED: usize = 1024;
 pub(crate) type Landing = Result<(Entry, bool), CallError>;
 
 /// Turns a result's text into an entry of the type that the first caller asked for, if it is one.
-pub(crate) type Decode = fn(&Route, Sent, &Bytes) -> Option<Entry>;
+pub(crate) type Decode = fn(&Route, Sent, &Tags, &Bytes) -> Option<Entry>;
+
+/// What a flight is for.
+pub(crate) struct Mission {
+    pub(crate) key: Key,
+    pub(crate) tags: Tags,
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) decode: Decode,
+    /// How long the reply is of use to anybody.
+    pub(crate) limit: Option<Duration>,
+}
 
 /// All flights of one proxy.
 pub(crate) struct Flights {
     transport: Arc<dyn Transport>,
     clock: Clock,
     shelf: Arc<Shelf>,
-    policy: Arc<dyn Policy>,
+    epochs: Arc<Epochs>,
     /// Those that may be joined.
     active: Mutex<HashMap<Key, Arc<Flight>>>,
     detached: Semaphore,
@@ -65,6 +76,9 @@ struct Flight {
     /// Told whenever somebody stops waiting.
     left: Notify,
     started: Instant,
+    /// Its place among all requests and invalidations, taken before it is sent.
+    sent: Sent,
+    tags: Tags,
 }
 
 /// A place among those who wait for a flight. Dropping it leaves; the flight goes on.
@@ -75,89 +89,86 @@ impl Flights {
         transport: Arc<dyn Transport>,
         clock: Clock,
         shelf: Arc<Shelf>,
-        policy: Arc<dyn Policy>,
+        epochs: Arc<Epochs>,
     ) -> Arc<Self> {
-        let (active, detached, forgotten) =
-            (Mutex::default(), Semaphore::new(MAX_DETACHED), AtomicU64::new(0));
-        let abandoned = SetOnce::new();
         Arc::new(Self {
             transport,
             clock,
             shelf,
-            policy,
-            active,
-            detached,
-            forgotten,
-            abandoned,
+            epochs,
+            active: Mutex::default(),
+            detached: Semaphore::new(MAX_DETACHED),
+            forgotten: AtomicU64::new(0),
+            abandoned: SetOnce::new(),
         })
     }
 
-    /// Joins the flight of `key` if there is one to join, else starts one: a task of its own that sends `request`,
-    /// stores the reply, and tells all who wait. Says whether it joined.
-    ///
-    /// `limit` is the call's own, which also bounds for how long the reply is harvested if all callers leave.
-    pub(crate) fn join(
-        self: &Arc<Self>,
-        key: Key,
-        request: impl FnOnce() -> Request,
-        decode: Decode,
-        limit: Option<Duration>,
-    ) -> (Ticket, bool) {
-        let share = self.policy.single_flight();
+    /// Joins the flight of the same key if there is one to join, else starts one: a task of its own that sends the
+    /// request, stores the reply, and tells all who wait. Says whether it joined.
+    pub(crate) fn join(self: &Arc<Self>, mission: Mission, request: Request) -> (Ticket, bool) {
+        let share = mission.policy.single_flight();
         let mut active = self.active();
         if share
-            && let Some(flight) = active.get(&key)
-            && flight.started.elapsed() < JOIN_WINDOW
+            && let Some(flight) = active.get(&mission.key)
+            && self.may_join(flight, &mission.key, &request.route)
         {
             return (Ticket::of(flight), true);
         }
-        let flight = Flight::new();
+        let flight = Flight::new(self.clock, mission.tags.clone());
         let ticket = Ticket::of(&flight);
         if share {
-            active.insert(key.clone(), Arc::clone(&flight));
+            active.insert(mission.key.clone(), Arc::clone(&flight));
         }
         drop(active);
-        self.launch(flight, key, request(), decode, limit, None);
+        self.launch(flight, mission, request, None);
         (ticket, false)
     }
 
-    /// Starts a flight that nobody waits for, unless one for `key` is under way. It holds `place` until it ends.
-    pub(crate) fn refresh(
-        self: &Arc<Self>,
-        key: Key,
-        request: impl FnOnce() -> Request,
-        decode: Decode,
-        limit: Duration,
-        place: OwnedSemaphorePermit,
-    ) {
-        let flight = Flight::new();
-        match self.active().entry(key.clone()) {
-            hash_map::Entry::Occupied(_) => return,
-            hash_map::Entry::Vacant(vacant) => _ = vacant.insert(Arc::clone(&flight)),
+    /// Starts a flight that nobody waits for, unless one for the same key is under way. It holds `place` until it ends.
+    pub(crate) fn refresh(self: &Arc<Self>, mission: Mission, request: Request, place: OwnedSemaphorePermit) {
+        let mut active = self.active();
+        if let Some(flight) = active.get(&mission.key)
+            && self.may_join(flight, &mission.key, &request.route)
+        {
+            return;
         }
-        self.launch(flight, key, request(), decode, Some(limit), Some(place));
+        let flight = Flight::new(self.clock, mission.tags.clone());
+        active.insert(mission.key.clone(), Arc::clone(&flight));
+        drop(active);
+        self.launch(flight, mission, request, Some(place));
+    }
+
+    /// Not if it hangs, and not if its answer was invalidated before it came.
+    fn may_join(&self, flight: &Flight, key: &Key, route: &Route) -> bool {
+        flight.started.elapsed() < JOIN_WINDOW && self.judge(flight, key, route) == Verdict::Untouched
+    }
+
+    fn judge(&self, flight: &Flight, key: &Key, route: &Route) -> Verdict {
+        self.epochs.judge(
+            flight.sent,
+            key,
+            route,
+            flight.tags.as_deref().unwrap_or_default(),
+        )
     }
 
     fn launch(
         self: &Arc<Self>,
         flight: Arc<Flight>,
-        key: Key,
+        mission: Mission,
         request: Request,
-        decode: Decode,
-        limit: Option<Duration>,
         place: Option<OwnedSemaphorePermit>,
     ) {
-        let (flights, route) = (Arc::clone(self), request.route.clone());
-        let ends = limit.and_then(|limit| flight.started.checked_add(limit));
+        self.epochs.begin(flight.sent);
+        let route = request.route.clone();
         let seat = Seat {
-            flights,
+            flights: Arc::clone(self),
             flight,
-            key,
+            mission,
             route,
-            ends,
             place,
         };
-        tokio::spawn(seat.fly(request, decode).in_current_span());
+        tokio::spawn(seat.fly(request).in_current_span());
     }
 
     /// Ends all flights that nobody waits for: their proxy is gone.
@@ -201,47 +212,55 @@ impl Drop for Ticket {
 struct Seat {
     flights: Arc<Flights>,
     flight: Arc<Flight>,
-    key: Key,
+    mission: Mission,
     route: Route,
-    /// When the call's own limit ends it, if it has one.
-    ends: Option<Instant>,
     /// The place among the refreshes, if it is one: nobody has to wait for those.
     place: Option<OwnedSemaphorePermit>,
 }
 
 impl Seat {
-    async fn fly(self, request: Request, decode: Decode) {
-        let Self {
-            flights, key, route, ..
-        } = &self;
+    async fn fly(self, request: Request) {
         if self.place.is_none() && self.retire() {
             return; // everybody left before anything was sent
         }
-        let sent = Sent::now(flights.clock);
         let reply = tokio::select! {
             biased;
-            reply = flights.transport.request(request) => reply,
+            reply = self.flights.transport.request(request) => reply,
             () = self.given_up() => return,
         };
         let result = reply
-            .map_err(|error| CallError::transport(route.clone(), error))
-            .and_then(|response| wire::result(route, response));
+            .map_err(|error| CallError::transport(self.route.clone(), error))
+            .and_then(|response| wire::result(&self.route, response));
         self.land(match result {
-            Ok(body) => Ok(match decode(route, sent, &body) {
-                Some(entry) => {
-                    let put = flights.shelf.put(key, entry.clone()).await;
-                    (entry, put == Some(Put::Stored))
-                }
-                // Not stored, lest it replace a good one; those who joined may want another type and decode their own.
-                None => (Entry::undecoded(sent, body), false),
-            }),
+            Ok(body) => Ok(self.commit(body).await),
             Err(error) => {
-                if flights.policy.is_definitive(&error) {
-                    flights.shelf.evict(key, sent).await;
+                if self.mission.policy.is_definitive(&error) {
+                    self.flights
+                        .shelf
+                        .evict(&self.mission.key, self.flight.sent)
+                        .await;
                 }
                 Err(error)
             }
         });
+    }
+
+    /// Stores the reply, unless its kind was invalidated after it was asked for, or a newer one is there. Those who
+    /// wait get it in any case.
+    async fn commit(&self, body: Bytes) -> (Entry, bool) {
+        let (flights, key) = (&self.flights, &self.mission.key);
+        let untouched = || flights.judge(&self.flight, key, &self.route) == Verdict::Untouched;
+        let (sent, tags) = (self.flight.sent, self.flight.tags.clone());
+        let Some(entry) = (self.mission.decode)(&self.route, sent, &tags, &body) else {
+            // Not stored, lest it replace a good one; those who joined may want another type and decode their own.
+            return (Entry::undecoded(sent, tags, body), false);
+        };
+        let stored = untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
+        if stored && !untouched() {
+            flights.shelf.remove(key, Some(&entry)).await;
+            return (entry, false);
+        }
+        (entry, stored)
     }
 
     /// Pending while somebody waits, and for as long after that as the reply is worth harvesting.
@@ -259,7 +278,11 @@ impl Seat {
                 }
             }
             if harvest.is_some() || self.place.is_some() {
-                let ends = self.ends.unwrap_or_else(|| Instant::now() + HARVEST);
+                let ends = self
+                    .mission
+                    .limit
+                    .and_then(|limit| flight.started.checked_add(limit));
+                let ends = ends.unwrap_or_else(|| Instant::now() + HARVEST);
                 tokio::select! {
                     () = sleep_until(ends) => {}
                     _ = flights.abandoned.wait() => {}
@@ -295,16 +318,17 @@ impl Seat {
     /// By identity: a flight that was superseded must not free its successor's place.
     fn free(&self, active: &mut HashMap<Key, Arc<Flight>>) {
         if active
-            .get(&self.key)
+            .get(&self.mission.key)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
         {
-            active.remove(&self.key);
+            active.remove(&self.mission.key);
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.flights.epochs.end(self.flight.sent);
         let reason = if std::thread::panicking() {
             "it panicked"
         } else {
@@ -318,13 +342,14 @@ impl Drop for Seat {
 }
 
 impl Flight {
-    fn new() -> Arc<Self> {
-        let (landing, waiting, left) = (SetOnce::new(), AtomicUsize::new(0), Notify::new());
+    fn new(clock: Clock, tags: Tags) -> Arc<Self> {
         Arc::new(Self {
-            landing,
-            waiting,
-            left,
+            landing: SetOnce::new(),
+            waiting: AtomicUsize::new(0),
+            left: Notify::new(),
             started: Instant::now(),
+            sent: Sent::now(clock),
+            tags,
         })
     }
 

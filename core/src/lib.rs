@@ -69,8 +69,10 @@ mod flight;
 // Its examples use crates that this one can't depend on: the workspace's `examples` package runs them.
 #[cfg(not(doctest))]
 pub mod guide;
+mod invalidate;
 mod key;
 mod message;
+mod methods;
 mod options;
 mod outcome;
 mod policy;
@@ -89,6 +91,7 @@ pub use clock::{Clock, Moment};
 pub use context::Context;
 pub use entry::Entry;
 pub use error::{CallError, Cause, Delivery, ErrorClass, RemoteError, StoreError, Timer, TransportError};
+pub use invalidate::Scope;
 pub use key::{Key, Unkeyable};
 pub use message::{Headers, JSON, Request, Response};
 pub use outcome::{Outcome, Reason, Reply, Source};

@@ -13,6 +13,7 @@ pub(crate) struct Options {
     pub(crate) max_age: Option<Duration>,
     pub(crate) context: Option<Context>,
     pub(crate) shared: bool,
+    pub(crate) tags: Vec<String>,
     pub(crate) persistent: Option<bool>,
     /// `Some(None)`: none.
     pub(crate) expiration: Option<Option<Duration>>,

@@ -6,7 +6,9 @@ use crate::{
     args::IntoArgs,
     call::Call,
     client::Client,
-    engine::{Engine, Methods},
+    engine::Engine,
+    invalidate::Scope,
+    methods::{Cached, Methods, Rule},
     policy::{CacheFirst, Failover, Policy},
     stats::Stats,
     store::{MemoryStore, Shelf, Store},
@@ -166,7 +168,7 @@ macro_rules! face {
                 let cache = self.engine.cache.as_ref();
                 f.debug_struct(stringify!($proxy))
                     .field("service", &self.service())
-                    .field("policy", &cache.map(|cache| &cache.policy))
+                    .field("methods", &cache.map(|cache| &cache.methods))
                     .finish_non_exhaustive()
             }
         }
@@ -184,7 +186,9 @@ pub struct ProxyBuilder<P, Proxy> {
     policy: P,
     store: Option<Arc<dyn Store>>,
     store_timeout: Duration,
-    methods: Methods,
+    cached: Cached,
+    own: Vec<(String, Arc<dyn Policy>)>,
+    setters: Vec<(String, Arc<[Scope]>)>,
     persistent: Option<bool>,
     expiration: Option<Option<Duration>>,
     proxy: fn(Arc<Engine>) -> Proxy,
@@ -197,7 +201,9 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             policy,
             store: None,
             store_timeout: STORE_TIMEOUT,
-            methods: Methods::All,
+            cached: Cached::All,
+            own: Vec::new(),
+            setters: Vec::new(),
             persistent: None,
             expiration: None,
             proxy,
@@ -220,13 +226,36 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
 
     /// Caches these methods and no others; the rest are plain calls.
     pub fn only<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
-        self.methods = Methods::Only(methods.into_iter().map(Into::into).collect());
+        self.cached = Cached::Only(methods.into_iter().map(Into::into).collect());
         self
     }
 
     /// Caches all methods but these, which are plain calls.
     pub fn except<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
-        self.methods = Methods::Except(methods.into_iter().map(Into::into).collect());
+        self.cached = Cached::Except(methods.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Caches this method, by a policy of its own, whatever the other settings say. It may be called for any number of
+    /// methods.
+    pub fn method(mut self, name: impl Into<String>, policy: impl Policy) -> Self {
+        self.own.push((name.into(), Arc::new(policy)));
+        self
+    }
+
+    /// Says that `method` changes something: it is a plain call, and when it has ended, everything in `scopes` is
+    /// invalidated, in all proxies of the client. Also after an error, a spent limit, or a caller who left: the change
+    /// may have happened. Only if the request certainly was not sent, nothing is.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{CacheFirstRpcProxy, Client, Request, Response, Scope, transport_fn};
+    /// # let client = Client::new(transport_fn(|_: Request| async { Ok(Response::json("")) }));
+    /// let products = CacheFirstRpcProxy::builder("products")
+    ///     .invalidates("update", [Scope::method("products", "get"), Scope::method("products", "list")])
+    ///     .build(&client);
+    /// ```
+    pub fn invalidates(mut self, method: impl Into<String>, scopes: impl IntoIterator<Item = Scope>) -> Self {
+        self.setters.push((method.into(), scopes.into_iter().collect()));
         self
     }
 
@@ -250,7 +279,9 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             policy,
             store: self.store,
             store_timeout: self.store_timeout,
-            methods: self.methods,
+            cached: self.cached,
+            own: self.own,
+            setters: self.setters,
             persistent: self.persistent,
             expiration: self.expiration,
             proxy: self.proxy,
@@ -265,15 +296,24 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             expiration: self.expiration.unwrap_or(defaults.expiration),
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let time_to_live = store.time_to_live();
+        let methods = Methods {
+            rule: Rule::new(self.policy, time_to_live),
+            cached: self.cached,
+            own: self
+                .own
+                .into_iter()
+                .map(|(name, policy)| (name, Rule::new(policy, time_to_live)))
+                .collect(),
+            setters: self.setters,
+        };
         let shelf = Shelf::new(store, client.clock(), self.store_timeout);
-        let policy = Arc::new(self.policy);
         (self.proxy)(Engine::cached(
             client.clone(),
             self.service,
             publishing,
-            policy,
             shelf,
-            self.methods,
+            methods,
         ))
     }
 }
@@ -283,7 +323,7 @@ impl<P: fmt::Debug, Proxy> fmt::Debug for ProxyBuilder<P, Proxy> {
         f.debug_struct("ProxyBuilder")
             .field("service", &self.service)
             .field("policy", &self.policy)
-            .field("methods", &self.methods)
+            .field("cached", &self.cached)
             .finish_non_exhaustive()
     }
 }

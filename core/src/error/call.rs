@@ -1,6 +1,6 @@
 //! The error of a call.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use super::{Cause, Delivery, RemoteError, Timer, TransportError};
 use crate::route::{InvalidRoute, Route};
@@ -11,7 +11,7 @@ use crate::route::{InvalidRoute, Route};
 /// no argument. Sort by the predicates rather than by variants: [`is_unavailable`](Self::is_unavailable),
 /// [`is_timeout`](Self::is_timeout), [`remote`](Self::remote), [`may_have_executed`](Self::may_have_executed).
 /// Cloning is cheap.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
     /// The service raised an exception.
@@ -145,7 +145,7 @@ impl CallError {
     ///
     /// ```
     /// # use nameko_cachetools::{CallError, Delivery, Route, Timer};
-    /// # use std::time::Duration;
+    /// # use std::{fmt, time::Duration};
     /// let error = CallError::Timeout {
     ///     route: Route::new("products", "get").unwrap(),
     ///     timer: Timer::CallTimeout,
@@ -235,6 +235,16 @@ impl CallError {
         match error {
             TransportError::UnknownService => Self::UnknownService { route },
             error => Self::Transport { route, error },
+        }
+    }
+}
+
+/// The text, as `main` prints an error that it returns; but of an exception only its class, since its text may quote data.
+impl fmt::Debug for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote { route, error } => write!(f, "{route} raised {error:?}"),
+            _ => write!(f, "{self}"),
         }
     }
 }

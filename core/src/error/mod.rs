@@ -37,10 +37,6 @@ impl fmt::Display for Delivery {
 pub enum Timer {
     /// The limit of the whole call.
     CallTimeout,
-    /// How long the live answer is awaited while a cached one is at hand.
-    FailoverTimeout,
-    /// How long a late reply is harvested for after all its callers left.
-    Harvest,
     /// The transport's limit for handing a request to the broker.
     SendTimeout,
     /// The transport's limit for connecting.
@@ -53,8 +49,6 @@ impl fmt::Display for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::CallTimeout => "call_timeout",
-            Self::FailoverTimeout => "failover_timeout",
-            Self::Harvest => "harvest limit",
             Self::SendTimeout => "send_timeout",
             Self::ConnectTimeout => "connect_timeout",
             Self::StoreTimeout => "store_timeout",

@@ -97,14 +97,14 @@ impl Hash for Raw<'_> {
 
 /// What a proxy's keys begin with, written once: version, namespace, service, and the context.
 #[derive(Clone)]
-pub(crate) struct Scope {
+pub(crate) struct Prefix {
     start: Arc<[u8]>,
     /// Where the context begins in `start`.
     context_at: usize,
 }
 
-impl Scope {
-    /// The scope of one service's calls with this context.
+impl Prefix {
+    /// The prefix of one service's calls with this context.
     pub(crate) fn new(namespace: &str, service: &str, context: &Context) -> Result<Self, Unkeyable> {
         let mut encoder = Encoder::new();
         encoder.head(ARRAY, 7);
@@ -119,7 +119,7 @@ impl Scope {
         .with_context(context)
     }
 
-    /// The same service's scope for another caller.
+    /// The same service's prefix for another caller.
     pub(crate) fn with_context(&self, context: &Context) -> Result<Self, Unkeyable> {
         let mut encoder = Encoder::new();
         encoder.bytes.extend_from_slice(&self.start[..self.context_at]);
@@ -132,10 +132,11 @@ impl Scope {
 }
 
 /// Writes what of the context tells callers apart: the user id, else a digest of the auth token; the language; every
-/// key that is not nameko's own. Call ids and user agent do not.
+/// other key. Call ids, user agent and trace context do not.
 fn identity(context: &Context, encoder: &mut Encoder) -> Result<(), Unkeyable> {
     let has_user = context.get(context::USER_ID).is_some();
-    let varies = |name: &str| !(name == context::USER_AGENT || name == context::AUTH_TOKEN && has_user);
+    let varies =
+        |name: &str| !(context::NOT_IDENTITY.contains(&name) || name == context::AUTH_TOKEN && has_user);
     let mut map = encoder.container(MAP, None, false)?;
     for (name, value) in context
         .iter()
@@ -174,7 +175,7 @@ impl Serialize for Digest {
 /// Writes the key of a call into buffers of this thread and shows it to `f`. Allocates nothing once they have grown.
 #[inline]
 pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
-    scope: &Scope,
+    prefix: &Prefix,
     method: &str,
     args: &Args<P, K>,
     f: impl FnOnce(&Key) -> R,
@@ -183,9 +184,9 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
         static BUFFERS: RefCell<Encoder> = const { RefCell::new(Encoder::new()) };
     }
     let shown = BUFFERS.try_with(|buffers| match buffers.try_borrow_mut() {
-        Ok(mut encoder) => show_key(&mut encoder, scope, method, args, f),
+        Ok(mut encoder) => show_key(&mut encoder, prefix, method, args, f),
         // Within a `Serialize` or a store that makes calls of its own.
-        Err(_) => show_key(&mut Encoder::new(), scope, method, args, f),
+        Err(_) => show_key(&mut Encoder::new(), prefix, method, args, f),
     });
     shown.unwrap_or_else(|_| Err(Unkeyable::Custom("this thread is ending".to_owned())))
 }
@@ -193,13 +194,13 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
 #[inline]
 fn show_key<P: Serialize, K: Serialize, R>(
     encoder: &mut Encoder,
-    scope: &Scope,
+    prefix: &Prefix,
     method: &str,
     args: &Args<P, K>,
     f: impl FnOnce(&Key) -> R,
 ) -> Result<R, Unkeyable> {
     encoder.reset();
-    encoder.bytes.extend_from_slice(&scope.start);
+    encoder.bytes.extend_from_slice(&prefix.start);
     encoder.text(method);
     let start = encoder.bytes.len();
     arguments(encoder, args)?;

@@ -41,7 +41,7 @@ fn key(args: impl IntoArgs) -> Key {
 }
 
 fn key_of(service: &str, method: &str, context: &Context, args: impl IntoArgs) -> Key {
-    let scope = Scope::new("", service, context).expect("plain context");
+    let scope = Prefix::new("", service, context).expect("plain context");
     with_key(&scope, method, &args.into_args(), Key::clone).expect("plain arguments")
 }
 
@@ -234,8 +234,8 @@ fn types_are_told_apart() {
 
 #[test]
 fn what_has_no_key_says_why() {
-    let scope = Scope::new("", "s", &Context::new()).unwrap();
-    fn why<A: IntoArgs>(scope: &Scope, args: A) -> Unkeyable {
+    let scope = Prefix::new("", "s", &Context::new()).unwrap();
+    fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
         with_key(scope, "m", &args.into_args(), |_| ()).unwrap_err()
     }
     let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
@@ -271,7 +271,10 @@ fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
     assert_ne!(of(context().language("sv")), of(context().language("en")));
     assert_ne!(of(context().set("tenant", 1)), of(context()));
     assert_eq!(
-        of(context().user_agent("curl").parent_calls(["a"])),
+        of(context()
+            .user_agent("curl")
+            .set("traceparent", "00-1")
+            .parent_calls(["a"])),
         of(context())
     );
     assert_eq!(
@@ -287,7 +290,7 @@ fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
 #[test]
 fn keys_do_not_change_from_one_version_to_the_next() {
     let golden = include_str!("golden.txt");
-    let scope = |context: &Context| Scope::new("shop", "products", context).unwrap();
+    let scope = |context: &Context| Prefix::new("shop", "products", context).unwrap();
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let line = |key: &Key| format!("{} {}\n", hex(key.as_bytes()), hex(&key.digest()));
     let anonymous = Context::new();

@@ -3,6 +3,7 @@
 mod map;
 mod memory;
 mod shelf;
+mod slot_key;
 
 use std::{sync::Arc, time::Duration};
 

@@ -49,10 +49,6 @@ impl Shelf {
         }
     }
 
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
-    }
-
     /// How many operations failed, stalled or panicked.
     pub(crate) fn troubles(&self) -> u64 {
         self.troubles.load(Ordering::Relaxed)
@@ -100,16 +96,21 @@ impl Shelf {
         None
     }
 
+    /// Forgets what is stored under `key`; with `seen`, only if that is it.
+    pub(crate) async fn remove(&self, key: &Key, seen: Option<&Entry>) {
+        self.bounded(
+            "remove",
+            catch_unwind(AssertUnwindSafe(|| self.store.remove(key, seen))),
+        )
+        .await;
+    }
+
     /// Forgets what is stored under `key`, if it was asked for before `sent`.
     pub(crate) async fn evict(&self, key: &Key, sent: Sent) {
         if let Some(entry) = self.look_up(key).await
             && entry.sent() < sent
         {
-            self.bounded(
-                "remove",
-                catch_unwind(AssertUnwindSafe(|| self.store.remove(key, Some(&entry)))),
-            )
-            .await;
+            self.remove(key, Some(&entry)).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nameko_cachetools::{
     CachedRpcProxy, Entry, Failover, Key, MemoryStore, Moment, Peek, Put, Reason, Reply, Store, StoreError,
-    Timer, args,
+    args,
 };
 use nameko_cachetools_testkit::{Answer, FakeBroker};
 use serde_json::json;
@@ -254,11 +254,6 @@ async fn replies_are_ordered_by_when_they_were_asked_for() {
     );
     let third: Reply<String> = shop.call("get", ()).await.unwrap();
     assert_eq!(*third, "newer");
-}
-
-#[test]
-fn the_timer_is_named_as_it_is_set() {
-    assert_eq!(Timer::FailoverTimeout.to_string(), "failover_timeout");
 }
 
 /// A slow failing call never changes what a later one stored (FAILURES 7), not even a definitive failure.

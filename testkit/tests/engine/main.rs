@@ -5,6 +5,7 @@ mod calls;
 mod errors;
 mod failover;
 mod flight;
+mod invalidation;
 mod original_bugs;
 mod outcome;
 mod parity;

@@ -1,0 +1,330 @@
+//! Invalidation that always wins: what was asked for before an invalidation is never an answer after it, whether it is
+//! stored already, still on its way, or copied from somewhere later.
+//!
+//! Every request takes a place in one order of all requests and invalidations when it starts ([`Sent`]). An
+//! invalidation is a barrier in that order: stored entries, late replies and refreshes of requests before it are judged
+//! by it when they are read, stored or joined. Nothing has to be searched for, so invalidating a whole service costs no
+//! more than one call.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+#[cfg(test)]
+use crate::clock::Clock;
+use crate::{clock::Moment, entry::Sent, key::Key, route::Route};
+
+/// Most barriers of single calls, and most of tags, that are remembered one by one. When there are more, one barrier
+/// takes the place of all of them: it invalidates more than was asked for, and never less.
+const MAX_BARRIERS: usize = 65_536;
+
+/// What an invalidation is about, beyond [one call](crate::Call::invalidate).
+///
+/// It reaches all proxies of one client and its clones, whatever stores they use.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scope {
+    /// Every answer of every service.
+    Everything,
+    /// Every answer of one service.
+    Service(String),
+    /// Every answer of one method of a service.
+    Method(String, String),
+    /// Every answer that was stored with this [tag](crate::Call::tag).
+    Tag(String),
+}
+
+impl Scope {
+    /// Every answer of `method` of `service`.
+    pub fn method(service: impl Into<String>, method: impl Into<String>) -> Self {
+        Self::Method(service.into(), method.into())
+    }
+
+    /// Every answer of `service`.
+    pub fn service(service: impl Into<String>) -> Self {
+        Self::Service(service.into())
+    }
+
+    /// Every answer with this tag.
+    pub fn tag(tag: impl Into<String>) -> Self {
+        Self::Tag(tag.into())
+    }
+}
+
+/// How thoroughly something is invalidated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Force {
+    /// Gone, for failover too.
+    Hard,
+    /// No longer fresh; may still stand in for an error.
+    Soft,
+}
+
+/// What invalidations leave of something that was asked for once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verdict {
+    /// None touched it.
+    Untouched,
+    /// It is stale.
+    Expired,
+    /// It must not be used.
+    Gone,
+}
+
+/// All invalidations of one client.
+#[derive(Default)]
+pub(crate) struct Epochs {
+    /// The moment of the latest one: what was asked for after it needs no closer look.
+    latest: AtomicU64,
+    barriers: Mutex<Barriers>,
+}
+
+#[derive(Default)]
+struct Barriers {
+    everything: Barrier,
+    services: HashMap<String, Service>,
+    tags: HashMap<String, Barrier>,
+    /// For whatever has a tag, in place of too many.
+    all_tags: Barrier,
+    calls: HashMap<Key, Barrier>,
+    /// The requests under way: barriers of calls whose entry is gone are needed against these alone.
+    under_way: BTreeSet<Sent>,
+}
+
+#[derive(Default)]
+struct Service {
+    barrier: Barrier,
+    methods: HashMap<String, Barrier>,
+}
+
+/// The latest invalidations of one thing.
+#[derive(Clone, Copy, Default)]
+struct Barrier {
+    hard: Option<Sent>,
+    soft: Option<Sent>,
+}
+
+impl Barrier {
+    fn raise(&mut self, to: Sent, force: Force) {
+        match force {
+            Force::Hard => self.hard = self.hard.max(Some(to)),
+            Force::Soft => self.soft = self.soft.max(Some(to)),
+        }
+    }
+
+    fn judge(&self, sent: Sent) -> Verdict {
+        let before = |barrier: Option<Sent>| barrier.is_some_and(|barrier| sent < barrier);
+        match (before(self.hard), before(self.soft)) {
+            (true, _) => Verdict::Gone,
+            (false, true) => Verdict::Expired,
+            (false, false) => Verdict::Untouched,
+        }
+    }
+}
+
+impl Epochs {
+    /// Whether no invalidation of anything came since this moment: the common case, at the price of one load.
+    #[inline]
+    pub(crate) fn none_since(&self, asked_for: Moment) -> bool {
+        asked_for.as_nanos() > self.latest.load(Ordering::Acquire)
+    }
+
+    /// What invalidations leave of an answer to this call that was asked for at `sent`.
+    pub(crate) fn judge(&self, sent: Sent, key: &Key, route: &Route, tags: &[String]) -> Verdict {
+        if self.none_since(sent.moment()) {
+            return Verdict::Untouched;
+        }
+        let barriers = self.lock();
+        let service = barriers.services.get(route.service());
+        let found = [
+            Some(&barriers.everything),
+            service.map(|service| &service.barrier),
+            service.and_then(|service| service.methods.get(route.method())),
+            barriers.calls.get(key),
+            (!tags.is_empty()).then_some(&barriers.all_tags),
+        ];
+        let tagged = tags.iter().filter_map(|tag| barriers.tags.get(tag));
+        found
+            .into_iter()
+            .flatten()
+            .chain(tagged)
+            .map(|barrier| barrier.judge(sent))
+            .max()
+            .unwrap_or(Verdict::Untouched)
+    }
+
+    /// Invalidates everything in `scope` that was asked for before `now`.
+    pub(crate) fn raise(&self, scope: &Scope, now: Sent, force: Force) {
+        let mut barriers = self.raising(now);
+        let barrier = match scope {
+            Scope::Everything => &mut barriers.everything,
+            Scope::Service(service) => &mut barriers.services.entry(service.clone()).or_default().barrier,
+            Scope::Method(service, method) => {
+                let service = barriers.services.entry(service.clone()).or_default();
+                service.methods.entry(method.clone()).or_default()
+            }
+            Scope::Tag(tag) => barriers.tag(tag, now),
+        };
+        barrier.raise(now, force);
+    }
+
+    /// Invalidates the answers to one call that were asked for before `now`.
+    pub(crate) fn raise_call(&self, key: &Key, now: Sent, force: Force) {
+        self.raising(now).call(key, now).raise(now, force);
+    }
+
+    /// Notes a request that is about to be sent.
+    pub(crate) fn begin(&self, sent: Sent) {
+        self.lock().under_way.insert(sent);
+    }
+
+    /// Notes the end of a request.
+    pub(crate) fn end(&self, sent: Sent) {
+        self.lock().under_way.remove(&sent);
+    }
+
+    /// The lock, with `latest` raised under it.
+    fn raising(&self, now: Sent) -> MutexGuard<'_, Barriers> {
+        let barriers = self.lock();
+        self.latest.fetch_max(now.moment().as_nanos(), Ordering::AcqRel);
+        barriers
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Barriers> {
+        // Every operation leaves whole barriers behind: a panic elsewhere changes nothing.
+        self.barriers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Barriers {
+    fn tag(&mut self, tag: &str, now: Sent) -> &mut Barrier {
+        if self.tags.len() >= MAX_BARRIERS && !self.tags.contains_key(tag) {
+            self.tags.clear();
+            self.all_tags.raise(now, Force::Hard);
+        }
+        self.tags.entry(tag.to_owned()).or_default()
+    }
+
+    fn call(&mut self, key: &Key, now: Sent) -> &mut Barrier {
+        if self.calls.len() >= MAX_BARRIERS && !self.calls.contains_key(key) {
+            // Hard ones whose entry was removed are spent once no older request is under way.
+            let oldest = self.under_way.first().copied().unwrap_or(now);
+            self.calls
+                .retain(|_, barrier| barrier.soft.is_some() || barrier.hard >= Some(oldest));
+            if self.calls.len() >= MAX_BARRIERS {
+                self.calls.clear();
+                self.everything.raise(now, Force::Hard);
+            }
+        }
+        self.calls.entry(key.clone()).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: usize) -> Key {
+        Key::from_bytes(n.to_be_bytes())
+    }
+
+    fn sent() -> Sent {
+        Sent::now(Clock::Tokio)
+    }
+
+    fn judge(epochs: &Epochs, sent: Sent, n: usize, tags: &[&str]) -> Verdict {
+        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        epochs.judge(sent, &key(n), &Route::new("shop", "get").unwrap(), &tags)
+    }
+
+    #[test]
+    fn each_scope_reaches_what_came_before_it_and_nothing_else() {
+        let reaching = [
+            Scope::Everything,
+            Scope::service("shop"),
+            Scope::method("shop", "get"),
+            Scope::tag("a"),
+        ];
+        let missing = [
+            Scope::service("sho"),
+            Scope::method("shop", "ge"),
+            Scope::method("sho", "get"),
+            Scope::tag("b"),
+        ];
+        for (scope, reached) in reaching
+            .iter()
+            .map(|s| (s, true))
+            .chain(missing.iter().map(|s| (s, false)))
+        {
+            for (force, verdict) in [(Force::Hard, Verdict::Gone), (Force::Soft, Verdict::Expired)] {
+                let epochs = Epochs::default();
+                let before = sent();
+                epochs.raise(scope, sent(), force);
+                let expected = if reached { verdict } else { Verdict::Untouched };
+                assert_eq!(judge(&epochs, before, 1, &["a"]), expected, "{scope:?}");
+                assert_eq!(judge(&epochs, sent(), 1, &["a"]), Verdict::Untouched, "{scope:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn hard_wins_over_soft_and_a_later_one_over_an_earlier() {
+        let epochs = Epochs::default();
+        let first = sent();
+        epochs.raise_call(&key(1), sent(), Force::Hard);
+        let second = sent();
+        epochs.raise_call(&key(1), sent(), Force::Soft);
+        assert_eq!(judge(&epochs, first, 1, &[]), Verdict::Gone);
+        assert_eq!(judge(&epochs, second, 1, &[]), Verdict::Expired);
+        assert_eq!(judge(&epochs, first, 2, &[]), Verdict::Untouched);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn within_one_moment_the_order_of_events_decides() {
+        let epochs = Epochs::default();
+        let (before, barrier, after) = (sent(), sent(), sent());
+        epochs.raise(&Scope::Everything, barrier, Force::Hard);
+        assert_eq!(judge(&epochs, before, 1, &[]), Verdict::Gone);
+        assert_eq!(judge(&epochs, after, 1, &[]), Verdict::Untouched);
+    }
+
+    #[test]
+    fn barriers_are_bounded_and_never_forgotten_while_they_are_needed() {
+        let epochs = Epochs::default();
+        let (old, untold) = (sent(), sent());
+        epochs.begin(old);
+        for n in 0..MAX_BARRIERS + 1 {
+            epochs.raise_call(&key(n), sent(), Force::Hard);
+        }
+        assert!(epochs.lock().calls.len() <= MAX_BARRIERS);
+        assert_eq!(
+            judge(&epochs, old, 0, &[]),
+            Verdict::Gone,
+            "the first one still counts"
+        );
+        assert_eq!(
+            judge(&epochs, untold, usize::MAX, &[]),
+            Verdict::Gone,
+            "so much so that all do"
+        );
+
+        let epochs = Epochs::default();
+        for n in 0..MAX_BARRIERS + 1 {
+            epochs.raise_call(&key(n), sent(), Force::Hard);
+        }
+        assert_eq!(epochs.lock().calls.len(), 1, "spent barriers go");
+        assert_eq!(judge(&epochs, untold, usize::MAX, &[]), Verdict::Untouched);
+
+        let epochs = Epochs::default();
+        for n in 0..MAX_BARRIERS + 1 {
+            epochs.raise(&Scope::tag(n.to_string()), sent(), Force::Soft);
+        }
+        assert!(epochs.lock().tags.len() <= MAX_BARRIERS);
+        assert_eq!(judge(&epochs, untold, 0, &["0"]), Verdict::Gone);
+        assert_eq!(judge(&epochs, untold, 0, &[]), Verdict::Untouched);
+    }
+}

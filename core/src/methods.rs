@@ -1,0 +1,71 @@
+//! How each method of a service is treated: cached by which policy, plain, or as one that changes something.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{invalidate::Scope, policy::Policy};
+
+/// How methods are treated.
+#[derive(Debug, Clone)]
+pub(crate) struct Methods {
+    /// What holds for cached methods that have no rule of their own.
+    pub(crate) rule: Rule,
+    pub(crate) cached: Cached,
+    pub(crate) own: Vec<(String, Rule)>,
+    /// Methods that change something, and what their change invalidates.
+    pub(crate) setters: Vec<(String, Arc<[Scope]>)>,
+}
+
+/// Which methods are cached without being named one by one.
+#[derive(Debug, Clone)]
+pub(crate) enum Cached {
+    All,
+    Only(Arc<[String]>),
+    Except(Arc<[String]>),
+}
+
+/// A policy, with those of its answers that hits ask for.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) policy: Arc<dyn Policy>,
+    pub(crate) reads_first: bool,
+    /// How long entries are fresh: the lesser of what the policy says and of the store's time to live.
+    pub(crate) fresh_for: Duration,
+}
+
+impl Rule {
+    pub(crate) fn new(policy: impl Policy, time_to_live: Option<Duration>) -> Self {
+        let fresh_for = policy.fresh_for().min(time_to_live.unwrap_or(Duration::MAX));
+        Self {
+            reads_first: policy.reads_first(),
+            fresh_for,
+            policy: Arc::new(policy),
+        }
+    }
+}
+
+impl Methods {
+    /// The rule for a method, if it is cached.
+    #[inline]
+    pub(crate) fn rule(&self, method: &str) -> Option<&Rule> {
+        let is = |name: &String| name == method;
+        if !self.own.is_empty()
+            && let Some((_, rule)) = self.own.iter().find(|(name, _)| is(name))
+        {
+            return Some(rule);
+        }
+        let cached = match &self.cached {
+            Cached::All => true,
+            Cached::Only(names) => names.iter().any(is),
+            Cached::Except(names) => !names.iter().any(is),
+        };
+        (cached && self.setter(method).is_none()).then_some(&self.rule)
+    }
+
+    /// What a call of this method invalidates, if it changes something.
+    pub(crate) fn setter(&self, method: &str) -> Option<&Arc<[Scope]>> {
+        self.setters
+            .iter()
+            .find(|(name, _)| name == method)
+            .map(|(_, scopes)| scopes)
+    }
+}
