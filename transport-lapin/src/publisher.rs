@@ -3,7 +3,7 @@
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, Waker},
 };
 
@@ -17,7 +17,8 @@ use crate::fields::{short, table};
 
 /// Publishes from any task at once.
 pub(crate) struct Publisher {
-    channel: Channel,
+    /// In an `Arc`, because a clone of a channel is a dozen of them.
+    channel: Arc<Channel>,
     exchange: ShortString,
     reply_to: ShortString,
     events: LinkEvents,
@@ -39,7 +40,7 @@ impl Publisher {
         let (underway, publishings) = mpsc::unbounded_channel();
         tasks.spawn(see_through(publishings));
         Self {
-            channel,
+            channel: Arc::new(channel),
             exchange: short(&topology.exchange),
             reply_to: short(&topology.reply_key),
             events,
@@ -104,6 +105,7 @@ async fn see_through(mut publishings: mpsc::UnboundedReceiver<Publishing>) {
     let mut underway = FuturesUnordered::new();
     loop {
         tokio::select! {
+            biased; // towards those that end
             Some(()) = underway.next() => {}
             publishing = publishings.recv() => match publishing {
                 Some(publishing) => underway.push(publishing),
