@@ -38,7 +38,7 @@ impl Publisher {
         tasks: &mut JoinSet<()>,
     ) -> Self {
         let (underway, publishings) = mpsc::unbounded_channel();
-        tasks.spawn(see_through(publishings));
+        tasks.spawn(see_through(publishings, events.clone()));
         Self {
             channel: Arc::new(channel),
             exchange: short(&topology.exchange),
@@ -101,19 +101,23 @@ impl Publisher {
 }
 
 /// Drives all publishings, each on its own: one confirm that never comes holds up no other.
-async fn see_through(mut publishings: mpsc::UnboundedReceiver<Publishing>) {
+async fn see_through(mut publishings: mpsc::UnboundedReceiver<Publishing>, events: LinkEvents) {
     let mut underway = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased; // towards those that end
             Some(()) = underway.next() => {}
             publishing = publishings.recv() => match publishing {
-                Some(publishing) => underway.push(publishing),
+                Some(publishing) if underway.len() < MAX_UNCONFIRMED => underway.push(publishing),
+                Some(_) => return events.lost(format!("{MAX_UNCONFIRMED} requests are not confirmed yet")),
                 None => return,
             },
         }
     }
 }
+
+/// A broker that answers and never confirms must not fill the memory: about 1 KiB each.
+const MAX_UNCONFIRMED: usize = 100_000;
 
 /// What kills a nameko service if it is missing is always here: content type and reply-to.
 fn properties(message: &Outgoing, reply_to: &ShortString) -> BasicProperties {
