@@ -24,7 +24,8 @@ use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key};
 
 /// Keeps replies in memory, bounded by number, by bytes and, if wanted, by age. Cloning it shares it.
 ///
-/// Under pressure it evicts what was not asked for lately or often (CLOCK-PRO, which resists scans). A reply that
+/// Under pressure it evicts what was not asked for lately or often (CLOCK-PRO, which resists scans): a newcomer has a
+/// tenth of the room to share until it is asked for, or put, again. A reply that
 /// would take more than an eighth of the bytes is not kept, and the one it would have replaced stays. Each entry is
 /// charged about `max_bytes / max_entries` at least, which is how one budget bounds both.
 ///
@@ -49,6 +50,10 @@ struct Inner {
 }
 
 const PUT_LOCKS: usize = 16;
+
+/// How much of a full store belongs to what was asked for or put again; the rest is for newcomers. With more, they would
+/// be gone before anybody asks for them a second time; with less, scans would push out what is in use.
+const HOT: f64 = 0.9;
 
 impl Default for MemoryStore {
     /// 10,000 entries and 64 MiB: small beside a service, large beside what one usually asks for.
@@ -218,6 +223,7 @@ impl MemoryStoreBuilder {
         let options = OptionsBuilder::new()
             .estimated_items_capacity(self.max_entries)
             .weight_capacity(capacity)
+            .hot_allocation(HOT)
             .shards(if shards.is_power_of_two() {
                 shards
             } else {
@@ -239,8 +245,8 @@ impl MemoryStoreBuilder {
                 DefaultLifecycle::default(),
             ),
         };
-        // The cache refuses what fills more than 97 % of a shard.
-        let max_entry_weight = (cache.shard_capacity() / 100 * 95).min((capacity / 8).max(weigh.least));
+        // The cache refuses what fills more of a shard than its hot part.
+        let max_entry_weight = (cache.shard_capacity() / 100 * 88).min((capacity / 8).max(weigh.least));
         MemoryStore(Arc::new(Inner {
             cache,
             weigh,
