@@ -27,6 +27,12 @@ impl Moment {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The moment `later` after this one, or the last there is.
+    #[must_use]
+    pub fn after(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(saturated(later)))
+    }
+
     /// The moment `ago` before this one, never before the origin.
     #[must_use]
     pub fn before(self, ago: Duration) -> Self {

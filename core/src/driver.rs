@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
+    breaker::Circuit,
     client::Client,
     engine::{Cache, Prepared, value_of},
     entry::{Entry, Sent, Slot, Tags},
@@ -149,7 +150,10 @@ impl Attempt<'_> {
                         }
                     }
                     Plan::ServeAndRefresh => {
-                        self.refresh::<T>();
+                        let circuit = self.cache.flights.circuit(&self.call.route, policy.as_ref());
+                        if circuit != Circuit::Open {
+                            self.refresh::<T>(circuit == Circuit::Probe);
+                        }
                         return Ok(self.cached(slot, &found, Reason::Revalidating, None));
                     }
                     Plan::FetchOrServe { patience: planned } => patience = planned,
@@ -169,25 +173,39 @@ impl Attempt<'_> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
+        let (flights, policy) = (&self.cache.flights, self.rule.policy.as_ref());
+        let circuit = flights.circuit(&self.call.route, policy);
+        if circuit != Circuit::Closed
+            && let Some(reply) = self.stand_in(Reason::CircuitOpen, None).await
+        {
+            if circuit == Circuit::Probe {
+                self.refresh::<T>(true);
+            }
+            return Ok(reply);
+        }
         let after = |limit: Option<Duration>| limit.and_then(|limit| self.started.checked_add(limit));
         let limit = self.limit();
         let (mut patience_ends, call_ends) = (after(patience), after(limit));
         let useful = self.flight_limit();
-        let (ticket, collapsed) = self
-            .cache
-            .flights
-            .join(self.mission::<T>(useful), self.call.request(useful));
+        let (ticket, collapsed) = flights.join(self.mission::<T>(useful), self.call.request(useful));
         let landing = loop {
             tokio::select! {
                 biased;
                 landing = ticket.landing() => break landing,
                 () = tie(at(patience_ends)), if patience_ends.is_some() => {
                     patience_ends = None;
+                    flights.note_slow(&ticket, &self.call.route, policy);
                     if let Some(reply) = self.stand_in(Reason::FailoverTimeout, None).await {
                         return Ok(reply);
                     }
                 }
-                () = tie(at(call_ends)) => return self.stand_in_for(timed_out(&self.call.route, limit)).await,
+                () = tie(at(call_ends)) => {
+                    // A limit of the call's own says nothing about the service.
+                    if self.call.options.timeout.is_none() {
+                        flights.note_slow(&ticket, &self.call.route, policy);
+                    }
+                    return self.stand_in_for(timed_out(&self.call.route, limit)).await;
+                }
             }
         };
         let live = landing.clone().and_then(|(entry, stored)| {
@@ -316,7 +334,7 @@ impl Attempt<'_> {
     }
 
     /// Fetches a new answer behind a stale one: one per key, and not too many in all.
-    fn refresh<T>(&self)
+    fn refresh<T>(&self, probe: bool)
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
@@ -327,7 +345,7 @@ impl Attempt<'_> {
         let mission = self.mission::<T>(limit.or(Some(REFRESH_LIMIT)));
         self.cache
             .flights
-            .refresh(mission, self.call.request(limit), place);
+            .refresh(mission, self.call.request(limit), place, probe);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -17,6 +17,8 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
+    backoff::Backoffs,
+    breaker::{Circuit, Circuits},
     clock::Clock,
     entry::{Entry, Sent, Tags},
     error::CallError,
@@ -61,6 +63,8 @@ pub(crate) struct Flights {
     clock: Clock,
     shelf: Arc<Shelf>,
     epochs: Arc<Epochs>,
+    circuits: Circuits,
+    backoffs: Backoffs,
     /// Those that may be joined.
     active: Mutex<HashMap<Key, Arc<Flight>>>,
     detached: Semaphore,
@@ -79,6 +83,8 @@ struct Flight {
     /// Its place among all requests and invalidations, taken before it is sent.
     sent: Sent,
     tags: Tags,
+    /// Whether it was counted as a failure of the service already, for being slow.
+    slow: AtomicBool,
 }
 
 /// A place among those who wait for a flight. Dropping it leaves; the flight goes on.
@@ -96,6 +102,8 @@ impl Flights {
             clock,
             shelf,
             epochs,
+            circuits: Circuits::default(),
+            backoffs: Backoffs::default(),
             active: Mutex::default(),
             detached: Semaphore::new(MAX_DETACHED),
             forgotten: AtomicU64::new(0),
@@ -124,11 +132,21 @@ impl Flights {
         (ticket, false)
     }
 
-    /// Starts a flight that nobody waits for, unless one for the same key is under way. It holds `place` until it ends.
-    pub(crate) fn refresh(self: &Arc<Self>, mission: Mission, request: Request, place: OwnedSemaphorePermit) {
+    /// Starts a flight that nobody waits for, unless one for the same key is under way, or (but for a probe) failed just
+    /// now. It holds `place` until it ends.
+    pub(crate) fn refresh(
+        self: &Arc<Self>,
+        mission: Mission,
+        request: Request,
+        place: OwnedSemaphorePermit,
+        probe: bool,
+    ) {
         let mut active = self.active();
-        if let Some(flight) = active.get(&mission.key)
-            && self.may_join(flight, &mission.key, &request.route)
+        let is_under_way = |flight| self.may_join(flight, &mission.key, &request.route);
+        if active
+            .get(&mission.key)
+            .is_some_and(|flight| is_under_way(flight))
+            || !probe && self.backoffs.hold(&mission.key, self.clock.now_exact())
         {
             return;
         }
@@ -169,6 +187,28 @@ impl Flights {
             place,
         };
         tokio::spawn(seat.fly(request).in_current_span());
+    }
+
+    /// Whether the service is taken for dead.
+    pub(crate) fn circuit(&self, route: &Route, policy: &dyn Policy) -> Circuit {
+        match policy.breaker() {
+            None => Circuit::Closed,
+            Some(_) => self.circuits.ask(route.method(), self.clock.now_exact()),
+        }
+    }
+
+    /// Notes that a request got no answer for as long as the policy has patience.
+    pub(crate) fn note_slow(&self, ticket: &Ticket, route: &Route, policy: &dyn Policy) {
+        if !ticket.0.slow.swap(true, Ordering::Relaxed) {
+            self.note(route, policy, false);
+        }
+    }
+
+    fn note(&self, route: &Route, policy: &dyn Policy, answered: bool) {
+        if let Some(settings) = policy.breaker() {
+            self.circuits
+                .note(route.method(), settings, self.clock.now_exact(), answered);
+        }
     }
 
     /// Ends all flights that nobody waits for: their proxy is gone.
@@ -231,6 +271,7 @@ impl Seat {
         let result = reply
             .map_err(|error| CallError::transport(self.route.clone(), error))
             .and_then(|response| wire::result(&self.route, response));
+        self.note(&result);
         self.land(match result {
             Ok(body) => Ok(self.commit(body).await),
             Err(error) => {
@@ -243,6 +284,22 @@ impl Seat {
                 Err(error)
             }
         });
+    }
+
+    /// Remembers how it went: for the breaker, and for the next refresh of this key.
+    fn note(&self, result: &Result<Bytes, CallError>) {
+        let (flights, policy) = (&self.flights, self.mission.policy.as_ref());
+        let answered = !result.as_ref().is_err_and(CallError::is_unavailable);
+        if answered || !self.flight.slow.load(Ordering::Relaxed) {
+            flights.note(&self.route, policy, answered);
+        }
+        if result.is_ok() {
+            flights.backoffs.forget(&self.mission.key);
+        } else if self.place.is_some() {
+            flights
+                .backoffs
+                .note(&self.mission.key, flights.clock.now_exact());
+        }
     }
 
     /// Stores the reply, unless its kind was invalidated after it was asked for, or a newer one is there. Those who
@@ -350,6 +407,7 @@ impl Flight {
             started: Instant::now(),
             sent: Sent::now(clock),
             tags,
+            slow: AtomicBool::new(false),
         })
     }
 

@@ -57,6 +57,8 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backoff;
+mod breaker;
 mod call;
 mod client;
 mod clock;
@@ -85,6 +87,7 @@ pub mod types;
 mod wire;
 
 pub use args::{Args, IntoArgs, Keyword, NoKeywords};
+pub use breaker::Breaker;
 pub use call::{Call, CallFuture};
 pub use client::{Client, ClientBuilder};
 pub use clock::{Clock, Moment};

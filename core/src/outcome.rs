@@ -137,6 +137,8 @@ pub enum Reason {
     Revalidating,
     /// The service did not answer within `failover_timeout`.
     FailoverTimeout,
+    /// The service is taken for dead (see [`Breaker`](crate::Breaker)), so it was not waited for.
+    CircuitOpen,
     /// The service could not be reached, or did not answer within `call_timeout`.
     Unavailable,
     /// The service answered with an error, or unreadably.
@@ -237,7 +239,7 @@ impl fmt::Display for Outcome {
         match self.details() {
             None => f.write_str("; hit")?,
             Some(Details {
-                reason: Reason::Revalidating | Reason::OnlyIfCached,
+                reason: Reason::Revalidating | Reason::OnlyIfCached | Reason::CircuitOpen,
                 ..
             }) => f.write_str("; hit")?,
             Some(details) => write!(f, "; fwd={}", details.reason.forward())?,
@@ -285,6 +287,7 @@ impl Reason {
             Self::Unkeyable => Some("unkeyable"),
             Self::Revalidating => Some("revalidating"),
             Self::FailoverTimeout => Some("failover-timeout"),
+            Self::CircuitOpen => Some("circuit-open"),
             Self::Unavailable => Some("unavailable"),
             Self::ServerFault => Some("server-fault"),
             Self::ClientFault => Some("client-fault"),

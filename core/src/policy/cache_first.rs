@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::rules::{Rules, policy};
+use crate::breaker::Breaker;
 
 /// Answer from the cache while the entry is fresh; ask the service otherwise.
 ///
@@ -14,6 +15,7 @@ use super::rules::{Rules, policy};
 /// | `call_timeout` | `None`: wait as long as the connection lives | 30 s |
 /// | masks | n/a | all but mistakes of the caller |
 /// | `single_flight` | on: concurrent misses ask once | on |
+/// | `breaker` | none | [`Breaker::default`] |
 #[derive(Debug, Clone)]
 pub struct CacheFirst(Rules);
 
@@ -28,6 +30,7 @@ impl CacheFirst {
             failover_timeout: None,
             call_timeout: None,
             single_flight: true,
+            breaker: None,
             masks_client_faults: false,
             definitive: Arc::default(),
         })
@@ -40,6 +43,7 @@ impl CacheFirst {
             stale_if_error: Duration::from_secs(24 * 3600),
             failover_timeout: Some(Duration::from_secs(1)),
             call_timeout: Some(Duration::from_secs(30)),
+            breaker: Some(Breaker::default()),
             ..Self::original().0
         })
     }

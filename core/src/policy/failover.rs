@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::rules::{Rules, policy};
+use crate::breaker::Breaker;
 
 /// Ask the service; if it fails, or is slow while an earlier answer is at hand, that one answers.
 ///
@@ -14,6 +15,7 @@ use super::rules::{Rules, policy};
 /// | `call_timeout` | `None`: wait as long as the connection lives | 30 s: nobody waits longer |
 /// | masks | every error | all but mistakes of the caller (unknown method, wrong signature) |
 /// | `single_flight` | off: a caller who has just written reads its write | off |
+/// | `breaker` | none | [`Breaker::default`]: a dead service costs nobody patience |
 #[derive(Debug, Clone)]
 pub struct Failover(Rules);
 
@@ -27,6 +29,7 @@ impl Failover {
             failover_timeout: None,
             call_timeout: None,
             single_flight: false,
+            breaker: None,
             masks_client_faults: true,
             definitive: Arc::default(),
         })
@@ -38,6 +41,7 @@ impl Failover {
             stale_if_error: Duration::from_secs(24 * 3600),
             failover_timeout: Some(patience),
             call_timeout: Some(Duration::from_secs(30)),
+            breaker: Some(Breaker::default()),
             masks_client_faults: false,
             ..Self::original().0
         })

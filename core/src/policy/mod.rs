@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use cache_first::CacheFirst;
 pub use failover::Failover;
 
-use crate::error::CallError;
+use crate::{breaker::Breaker, error::CallError};
 
 /// Decides for one call: ask the cache first or the service first, for how long an entry is good, which errors it may
 /// stand in for. [`Failover`] and [`CacheFirst`] are the two that most need.
@@ -44,6 +44,9 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
 
     /// Whether concurrent calls with one key share one request.
     fn single_flight(&self) -> bool;
+
+    /// When the service is taken for dead; `None`: never.
+    fn breaker(&self) -> Option<Breaker>;
 }
 
 /// What to do about an entry that was found.
@@ -95,5 +98,9 @@ impl<P: Policy + ?Sized> Policy for Arc<P> {
 
     fn single_flight(&self) -> bool {
         (**self).single_flight()
+    }
+
+    fn breaker(&self) -> Option<Breaker> {
+        (**self).breaker()
     }
 }

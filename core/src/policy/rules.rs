@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::Plan;
-use crate::error::{CallError, ErrorClass};
+use crate::{
+    breaker::Breaker,
+    error::{CallError, ErrorClass},
+};
 
 /// The settings of a policy, and what follows from them.
 #[derive(Debug, Clone)]
@@ -16,6 +19,7 @@ pub(super) struct Rules {
     pub(super) failover_timeout: Option<Duration>,
     pub(super) call_timeout: Option<Duration>,
     pub(super) single_flight: bool,
+    pub(super) breaker: Option<Breaker>,
     /// Whether mistakes of the caller are answered from the cache too, as in the original.
     pub(super) masks_client_faults: bool,
     /// Exceptions that are answers, not failures.
@@ -105,6 +109,14 @@ macro_rules! policy {
                 self
             }
 
+            /// When the service is taken for dead, so that those who have a cached answer get it without waiting.
+            /// `None`: never.
+            #[must_use]
+            pub fn breaker(mut self, breaker: impl Into<Option<crate::Breaker>>) -> Self {
+                self.0.breaker = breaker.into();
+                self
+            }
+
             /// Exceptions, by class or full path, that are answers and not failures (`NotFound`,
             /// `PermissionDenied`): they are never masked by a cached answer, and they evict it.
             #[must_use]
@@ -149,6 +161,10 @@ macro_rules! policy {
 
             fn single_flight(&self) -> bool {
                 self.0.single_flight
+            }
+
+            fn breaker(&self) -> Option<crate::Breaker> {
+                self.0.breaker
             }
         }
     };

@@ -1,5 +1,6 @@
 //! Core's behaviour, against the fake broker, in virtual time.
 
+mod breaker;
 mod cache_first;
 mod calls;
 mod errors;

@@ -1,0 +1,318 @@
+//! The memory of failure: after enough of them in a row, or in a while, a method's service is taken for dead, and those
+//! who have a cached answer no longer wait to find out.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::clock::Moment;
+
+/// When a service is taken for dead, and how often it is looked at again.
+///
+/// It counts, per method, requests that got no answer: [unavailable](crate::ErrorClass::Unavailable) ones, and those
+/// slower than the `failover_timeout`. An exception is an answer. While the circuit is open, a call with a usable cached
+/// answer gets it at once; a call without one goes out all the same. From time to time one request goes out behind such
+/// an answer, and the first that succeeds closes the circuit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[must_use]
+pub struct Breaker {
+    in_a_row: u32,
+    ratio: f64,
+    of_at_least: u32,
+    within: Duration,
+    first_pause: Duration,
+    longest_pause: Duration,
+}
+
+impl Default for Breaker {
+    /// Opens after 5 failures in a row, or when at least half of 20 or more requests within 30 s failed. Looks again
+    /// after 1 s, then after 2, 4, .. up to 30 s, each 20 % more or less.
+    fn default() -> Self {
+        Self {
+            in_a_row: 5,
+            ratio: 0.5,
+            of_at_least: 20,
+            within: Duration::from_secs(30),
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Breaker {
+    /// Opens after this many failures in a row, at least 1.
+    pub fn after_failures(mut self, in_a_row: u32) -> Self {
+        self.in_a_row = in_a_row.max(1);
+        self
+    }
+
+    /// Opens when at least this share (0 to 1) of at least `of` requests failed within `within`.
+    pub fn at_ratio(mut self, ratio: f64, of: u32, within: Duration) -> Self {
+        (self.ratio, self.of_at_least, self.within) = (ratio, of.max(1), within);
+        self
+    }
+
+    /// Looks again after `first`, then after twice that, and so on up to `longest`.
+    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        (self.first_pause, self.longest_pause) = (first, longest.max(first));
+        self
+    }
+}
+
+/// What a call may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Circuit {
+    /// The service is taken for well.
+    Closed,
+    /// It is taken for dead.
+    Open,
+    /// It is taken for dead, and this call is to look again.
+    Probe,
+}
+
+/// What is remembered of all methods of one service.
+#[derive(Default)]
+pub(crate) struct Circuits(Mutex<HashMap<String, Memory>>);
+
+impl Circuits {
+    /// Most methods that are remembered; calls of others find their circuit closed.
+    const MOST: usize = 1024;
+
+    /// Whether to ask the service for `method`.
+    pub(crate) fn ask(&self, method: &str, now: Moment) -> Circuit {
+        self.lock()
+            .get_mut(method)
+            .map_or(Circuit::Closed, |memory| memory.ask(now))
+    }
+
+    /// Notes whether the service answered a call of `method`.
+    pub(crate) fn note(&self, method: &str, settings: Breaker, now: Moment, answered: bool) {
+        let mut circuits = self.lock();
+        if !circuits.contains_key(method) && circuits.len() < Self::MOST {
+            circuits.insert(method.to_owned(), Memory::new(settings));
+        }
+        match circuits.get_mut(method) {
+            Some(memory) if answered => memory.succeeded(now),
+            Some(memory) => memory.failed(now),
+            None => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+        // Counters are whole after every step; a panic elsewhere changes nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is remembered of one method.
+#[derive(Debug)]
+struct Memory {
+    settings: Breaker,
+    failures: u32,
+    recent: VecDeque<Bucket>,
+    open: Option<Pause>,
+    /// Makes pauses differ, the same way in every run.
+    draws: u64,
+}
+
+/// Requests that ended within a third of the time that counts.
+#[derive(Debug)]
+struct Bucket {
+    since: Moment,
+    ended: u32,
+    failed: u32,
+}
+
+#[derive(Debug)]
+struct Pause {
+    until: Moment,
+    length: Duration,
+}
+
+impl Memory {
+    fn new(settings: Breaker) -> Self {
+        Self {
+            settings,
+            failures: 0,
+            recent: VecDeque::new(),
+            open: None,
+            draws: 0,
+        }
+    }
+
+    /// Whether to ask the service. Whoever is told to probe is the only one until the next pause ends.
+    fn ask(&mut self, now: Moment) -> Circuit {
+        match &self.open {
+            None => Circuit::Closed,
+            Some(pause) if now < pause.until => Circuit::Open,
+            Some(pause) => {
+                let length = pause.length.saturating_mul(2).min(self.settings.longest_pause);
+                self.pause(now, length);
+                Circuit::Probe
+            }
+        }
+    }
+
+    /// The service answered.
+    fn succeeded(&mut self, now: Moment) {
+        self.bucket(now).ended += 1;
+        self.failures = 0;
+        if self.open.take().is_some() {
+            // What led here says nothing about the service as it is now.
+            self.recent.clear();
+        }
+    }
+
+    /// The service didn't answer.
+    fn failed(&mut self, now: Moment) {
+        let bucket = self.bucket(now);
+        bucket.ended += 1;
+        bucket.failed += 1;
+        self.failures = self.failures.saturating_add(1);
+        if self.open.is_none() && (self.failures >= self.settings.in_a_row || self.too_many()) {
+            self.pause(now, self.settings.first_pause);
+        }
+    }
+
+    fn too_many(&self) -> bool {
+        let (ended, failed) = self
+            .recent
+            .iter()
+            .fold((0, 0), |(e, f), b| (e + b.ended, f + b.failed));
+        ended >= self.settings.of_at_least && f64::from(failed) >= self.settings.ratio * f64::from(ended)
+    }
+
+    fn bucket(&mut self, now: Moment) -> &mut Bucket {
+        let within = self.settings.within;
+        while self
+            .recent
+            .front()
+            .is_some_and(|first| now.since(first.since) >= within)
+        {
+            self.recent.pop_front();
+        }
+        if self
+            .recent
+            .back()
+            .is_none_or(|last| now.since(last.since) >= within / 3)
+        {
+            self.recent.push_back(Bucket {
+                since: now,
+                ended: 0,
+                failed: 0,
+            });
+        }
+        let last = self.recent.len() - 1;
+        &mut self.recent[last]
+    }
+
+    fn pause(&mut self, now: Moment, length: Duration) {
+        // SplitMix64's finaliser: enough to keep methods and processes from looking at the same moment.
+        self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.draws ^ self.draws >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let share = 0.8 + 0.4 * ((mixed >> 40) as f64 / (1u64 << 24) as f64);
+        self.open = Some(Pause {
+            until: now.after(length.mul_f64(share)),
+            length,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    fn at(seconds: f64) -> Moment {
+        Moment::from_nanos((1e9 * (1e6 + seconds)) as u64)
+    }
+
+    fn memory() -> Memory {
+        Memory::new(Breaker::default())
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_one_success_closes_it() {
+        let mut memory = memory();
+        for _ in 0..4 {
+            memory.failed(at(0.0));
+        }
+        memory.succeeded(at(0.0));
+        for _ in 0..4 {
+            memory.failed(at(0.0));
+        }
+        assert_eq!(memory.ask(at(0.0)), Circuit::Closed);
+        memory.failed(at(0.0));
+        assert_eq!(memory.ask(at(0.5)), Circuit::Open);
+        memory.succeeded(at(0.6));
+        assert_eq!(memory.ask(at(0.6)), Circuit::Closed);
+    }
+
+    #[test]
+    fn half_of_twenty_within_half_a_minute_open_it() {
+        let mut memory = memory();
+        for n in 0..19 {
+            if n % 2 == 0 {
+                memory.failed(at(n as f64))
+            } else {
+                memory.succeeded(at(n as f64))
+            }
+        }
+        assert_eq!(memory.ask(at(19.0)), Circuit::Closed);
+        memory.failed(at(19.0));
+        assert_eq!(memory.ask(at(19.0)), Circuit::Open);
+
+        let mut memory = self::memory();
+        for n in 0..40 {
+            let now = at(2.0 * n as f64); // half of them fail, but never twenty within half a minute
+            if n % 2 == 0 {
+                memory.failed(now)
+            } else {
+                memory.succeeded(now)
+            }
+            assert_eq!(memory.ask(now), Circuit::Closed, "{n}");
+        }
+    }
+
+    #[test]
+    fn one_probe_per_pause_and_pauses_double() {
+        let mut memory = memory();
+        (0..5).for_each(|_| memory.failed(at(0.0)));
+        let (mut now, mut pauses) = (0.0, Vec::new());
+        let mut last = 0.0;
+        while pauses.len() < 8 {
+            now += 0.01;
+            if memory.ask(at(now)) == Circuit::Probe {
+                assert_eq!(memory.ask(at(now)), Circuit::Open);
+                pauses.push(now - last);
+                last = now;
+            }
+        }
+        for (pause, expected) in pauses.iter().zip([1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]) {
+            assert!((0.79..1.22).contains(&(pause / expected)), "{pauses:?}");
+        }
+        assert!(pauses[5] != pauses[6], "pauses differ");
+    }
+
+    #[test]
+    fn settings_hold() {
+        let settings = Breaker::default()
+            .after_failures(1)
+            .pauses(Duration::from_secs(10), Duration::from_secs(5))
+            .at_ratio(1.0, 1000, Duration::from_nanos(S));
+        let mut memory = Memory::new(settings);
+        memory.failed(at(0.0));
+        assert_eq!(
+            (memory.ask(at(7.9)), memory.ask(at(12.1))),
+            (Circuit::Open, Circuit::Probe)
+        );
+        assert_eq!(
+            (memory.ask(at(20.0)), memory.ask(at(24.2))),
+            (Circuit::Open, Circuit::Probe),
+            "never shorter"
+        );
+    }
+}

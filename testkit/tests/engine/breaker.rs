@@ -1,0 +1,162 @@
+//! A dead service costs nobody patience for long, and is found alive again behind cached answers (FAILURES 48 to 54).
+
+use std::time::Duration;
+
+use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, Failover, Reason, Reply};
+use nameko_cachetools_testkit::{Answer, FakeBroker};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use crate::{MS, S, client, told};
+
+fn failover(broker: &FakeBroker) -> CachedRpcProxy {
+    CachedRpcProxy::builder("shop")
+        .policy(Failover::after(MS(300)))
+        .build(&client(broker))
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_first_few_wait_for_a_silent_service() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1));
+    let shop = failover(&broker);
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    let silence = broker.silent("shop");
+    let mut patient = 0;
+    for _ in 0..1000 {
+        let start = Instant::now();
+        let reply = call().await;
+        match reply.outcome().reason() {
+            Reason::FailoverTimeout => patient += 1,
+            reason => assert_eq!((reason, start.elapsed()), (Reason::CircuitOpen, Duration::ZERO)),
+        }
+        sleep(MS(10)).await;
+    }
+    assert_eq!(patient, 5);
+    let probes = broker.calls("shop.get").count() - 6;
+    assert!(
+        (1..=2).contains(&probes),
+        "{probes}: while one probe is under way there is no other for 10 s"
+    );
+
+    silence.end(); // the service comes back, and answers what its queue kept
+    sleep(MS(1)).await;
+    assert!(!call().await.outcome().is_cached());
+}
+
+/// FAILURES 49: a probe goes out behind a cached answer, and the first that succeeds closes the circuit.
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_for_the_probe() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::ok(1).after(MS(100)));
+    let shop = failover(&broker);
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    let outage = broker.down();
+    for _ in 0..5 {
+        assert_eq!(call().await.outcome().reason(), Reason::Unavailable);
+    }
+    assert_eq!(told(&call().await), "hit; ttl=0; detail=circuit-open");
+    outage.end();
+    assert_eq!(
+        call().await.outcome().reason(),
+        Reason::CircuitOpen,
+        "nobody has looked yet"
+    );
+    sleep(MS(1300)).await;
+    let start = Instant::now();
+    assert_eq!(call().await.outcome().reason(), Reason::CircuitOpen);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    sleep(MS(101)).await;
+    assert!(!call().await.outcome().is_cached());
+}
+
+/// FAILURES 54: with nothing cached, a call goes out all the same.
+#[tokio::test(start_paused = true)]
+async fn without_a_cached_answer_a_call_goes_out_whatever_the_circuit_says() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1));
+    let shop = failover(&broker);
+    let outage = broker.down();
+    for _ in 0..10 {
+        assert!(shop.call::<u64, _>("get", ()).await.unwrap_err().is_unavailable());
+    }
+    outage.end();
+    assert_eq!(*shop.call::<u64, _>("get", ()).await.unwrap(), 1);
+}
+
+/// FAILURES 53: an exception is an answer; a hurried caller and one who left say nothing.
+#[tokio::test(start_paused = true)]
+async fn only_silence_of_the_service_itself_counts() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(json!(1))
+        .then(Answer::error("Boom", "x"));
+    let shop = failover(&broker);
+    let _: Reply<u64> = shop.call("get", ()).await.unwrap();
+    for _ in 0..30 {
+        let reply: Reply<u64> = shop.call("get", ()).await.unwrap();
+        assert_eq!(reply.outcome().reason(), Reason::ServerFault);
+    }
+    let silence = broker.silent("shop");
+    for n in 0..30 {
+        let hurried = shop.call::<u64, _>("get", ()).timeout(MS(10)).await.unwrap();
+        assert_eq!(hurried.outcome().reason(), Reason::Unavailable, "{n}");
+        let _ = tokio::time::timeout(MS(10), shop.call::<u64, _>("get", ()).into_future()).await;
+    }
+    silence.end();
+}
+
+/// Methods have circuits of their own.
+#[tokio::test(start_paused = true)]
+async fn one_dead_method_does_not_take_the_others_with_it() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(Answer::never());
+    broker.on("shop.list").reply(json!(2));
+    let shop = failover(&broker);
+    for _ in 0..8 {
+        let _: Reply<u64> = shop.call("get", ()).await.unwrap();
+        let list: Reply<u64> = shop.call("list", ()).await.unwrap();
+        assert!(!list.outcome().is_cached());
+    }
+    let get: Reply<u64> = shop.call("get", ()).await.unwrap();
+    assert_eq!(get.outcome().reason(), Reason::CircuitOpen);
+}
+
+/// FAILURES 51: a refresh that fails is not repeated at every call.
+#[tokio::test(start_paused = true)]
+async fn failing_refreshes_are_paused_per_key() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(json!(1))
+        .then(Answer::error("Boom", "x"));
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(100));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    sleep(S(10)).await;
+    for _ in 0..200 {
+        assert!(call().await.outcome().is_stale());
+        sleep(MS(100)).await;
+    }
+    broker.calls("shop.get").assert_times(1 + 5); // after 0, 1, 3, 7 and 15 s
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_originals_presets_have_none() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(Answer::never());
+    let shop = CachedRpcProxy::builder("shop")
+        .failover_timeout(MS(300))
+        .build(&client(&broker));
+    let _: Reply<u64> = shop.call("get", ()).await.unwrap();
+    for _ in 0..20 {
+        let reply: Reply<u64> = shop.call("get", ()).await.unwrap();
+        assert_eq!(reply.outcome().reason(), Reason::FailoverTimeout);
+    }
+}
