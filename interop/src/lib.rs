@@ -32,16 +32,19 @@
 #![forbid(unsafe_code)]
 
 mod broker;
+mod launch;
 mod leash;
 pub mod live;
 mod private_broker;
 mod process;
+mod rabbitmq_node;
 mod services;
 mod unavailable;
 mod venv;
 
 pub use broker::{DEFAULT_AMQP_URI, amqp_uri};
+pub use launch::InteropBuilder;
 pub use private_broker::PrivateBroker;
-pub use services::{Interop, InteropBuilder};
+pub use services::Interop;
 pub use unavailable::Unavailable;
 pub use venv::Packages;

@@ -43,7 +43,6 @@ pub fn alone(builder: InteropBuilder, test: impl AsyncFnOnce(&mut Interop)) {
     run(async {
         if let Some(mut services) = require(builder.start().await) {
             test(&mut services).await;
-            services.close().await;
         }
     });
 }

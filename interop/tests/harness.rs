@@ -44,7 +44,8 @@ fn hung_services_are_silent_until_they_are_resumed() {
         assert_eq!(echo(nameko).await, TIMEOUT, "hung");
         nameko.resume().unwrap();
         assert_eq!(echo(nameko).await, OK, "resumed");
-        nameko.hang().unwrap(); // and a hung one can be stopped, which `close` does now
+        nameko.hang().unwrap();
+        nameko.stop().await.expect("a hung one can be stopped too");
     });
 }
 
