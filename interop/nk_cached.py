@@ -3,19 +3,19 @@
     cached_failover      CachedRpcProxy, failover_timeout=1, plain dict
     cached_no_timeout    CachedRpcProxy with its defaults
     cached_first         CacheFirstRpcProxy, plain dict
-    cached_first_ttl     CacheFirstRpcProxy, TTLCache(maxsize=2, ttl=1)
+    cached_first_ttl     CacheFirstRpcProxy, TTLCache(maxsize=2, ttl=2)
 
 Each forwards ``call(method, args, kwargs)`` to ``interop``. ``attempt`` does the same and tells how it went, as a Python
 caller of the proxy sees it: {"ok": reply, "seconds": s} or {"error": class, "exc_type": .., "text": .., "seconds": s}.
 """
-import os
 import time
 
 from cachetools import TTLCache
 from nameko.rpc import rpc
 from nameko_cachetools import CachedRpcProxy, CacheFirstRpcProxy
 
-PREFIX = os.environ.get("INTEROP_PREFIX", "")
+from nk_common import PREFIX
+
 TARGET = PREFIX + "interop"
 
 
@@ -56,4 +56,4 @@ class CachedFirst(Forward):
 
 class CachedFirstTtl(Forward):
     name = PREFIX + "cached_first_ttl"
-    target = CacheFirstRpcProxy(TARGET, cache=TTLCache(maxsize=2, ttl=1))
+    target = CacheFirstRpcProxy(TARGET, cache=TTLCache(maxsize=2, ttl=2))

@@ -6,13 +6,12 @@
 """
 from __future__ import annotations
 
-import os
 import time
 
 import eventlet
 from nameko.rpc import rpc
 
-PREFIX = os.environ.get("INTEROP_PREFIX", "")
+from nk_common import PREFIX
 
 PRODUCTS = {
     "the_odyssey": ("The Odyssey", 9.99),

@@ -13,16 +13,17 @@ import base64
 import collections
 import datetime as dt
 import decimal
-import os
 import uuid
 
+import amqp
 import eventlet
+import kombu
 from nameko.events import BROADCAST, SERVICE_POOL, SINGLETON, EventDispatcher, event_handler
 from nameko.exceptions import deserialize_to_instance
 from nameko.extensions import DependencyProvider
-from nameko.rpc import RpcProxy, rpc
+from nameko.rpc import Rpc, RpcProxy, rpc
 
-PREFIX = os.environ.get("INTEROP_PREFIX", "")
+from nk_common import AMQP_URI, PREFIX
 
 
 class CustomError(Exception):
@@ -61,6 +62,24 @@ class WorkerInfo(DependencyProvider):
     def get_dependency(self, worker_ctx):
         return worker_ctx
 
+
+class RawRpc(Rpc):
+    """The method's result, ``(content type, body)``, is the whole reply: nothing of nameko's is added.
+
+    The body is a text whose characters stand for bytes (latin-1), the content type may be None.
+    """
+
+    def handle_result(self, message, worker_ctx, result, exc_info):
+        content_type, body = result
+        properties = {"content_type": content_type} if content_type else {}
+        reply = amqp.Message(body.encode("latin-1"), correlation_id=message.properties["correlation_id"], **properties)
+        with kombu.Connection(AMQP_URI) as connection:
+            connection.channel().basic_publish(reply, "nameko-rpc", message.properties["reply_to"])
+        message.ack()
+        return result, exc_info
+
+
+raw_rpc = RawRpc.decorator
 
 RICH = {
     "datetime": dt.datetime(2024, 2, 29, 12, 34, 56, 789012),
@@ -143,6 +162,11 @@ class Interop:
     @rpc
     def blob(self, b64):
         return base64.b64decode(b64)
+
+    # -- replies that nameko itself would not send ----------------------------
+    @raw_rpc
+    def raw(self, content_type, body):
+        return content_type, body
 
     # -- time -------------------------------------------------------------
     @rpc
