@@ -2,6 +2,7 @@
 
     cached_failover      CachedRpcProxy, failover_timeout=1, plain dict
     cached_no_timeout    CachedRpcProxy with its defaults
+    cached_failover_ttl  CachedRpcProxy, TTLCache(maxsize=1024, ttl=30): the README's example
     cached_first         CacheFirstRpcProxy, plain dict
     cached_first_ttl     CacheFirstRpcProxy, TTLCache(maxsize=2, ttl=2)
 
@@ -34,6 +35,12 @@ class Forward:
         return {**outcome, "seconds": time.monotonic() - start}
 
     @rpc
+    def spoil(self, method, args=()):
+        """Calls, and changes what comes back: a dict."""
+        reply = getattr(self.target, method)(*args)
+        reply["spoilt"] = True
+
+    @rpc
     def cache_state(self):
         """{key: reply}; the keys are JSON texts of (args, kwargs), without the method."""
         return {key: value[0] for key, value in self.target.cache.items()}
@@ -47,6 +54,11 @@ class CachedFailover(Forward):
 class CachedNoTimeout(Forward):
     name = PREFIX + "cached_no_timeout"
     target = CachedRpcProxy(TARGET)
+
+
+class CachedFailoverTtl(Forward):
+    name = PREFIX + "cached_failover_ttl"
+    target = CachedRpcProxy(TARGET, cache=TTLCache(maxsize=1024, ttl=30))
 
 
 class CachedFirst(Forward):

@@ -163,6 +163,11 @@ class Interop:
     def blob(self, b64):
         return base64.b64decode(b64)
 
+    # -- names that proxies of the original use for themselves -----------------
+    @rpc
+    def cache(self):
+        return "a method like any other"
+
     # -- replies that nameko itself would not send ----------------------------
     @raw_rpc
     def raw(self, content_type, body):

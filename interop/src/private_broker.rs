@@ -88,7 +88,7 @@ impl PrivateBroker {
     }
 
     /// Runs `rabbitmqctl` on the node (`["set_vm_memory_high_watermark", "0"]`, `["close_all_connections", "test"]`)
-    /// and returns its output: about a second, 30 at the most.
+    /// and returns its output: about two seconds, 90 at the most.
     ///
     /// # Errors
     /// [`TimedOut`](io::ErrorKind::TimedOut); [`Other`](io::ErrorKind::Other) with the output when it fails.
@@ -99,7 +99,7 @@ impl PrivateBroker {
             .args(arguments)
             .stdin(Stdio::null())
             .kill_on_drop(true);
-        let done = timeout(STOP_LIMIT, command.output())
+        let done = timeout(CTL_LIMIT, command.output())
             .await
             .map_err(|_| io::ErrorKind::TimedOut)??;
         let output = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
@@ -129,5 +129,7 @@ fn not_running() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "the broker is not running")
 }
 
+/// It starts an Erlang machine of its own, which is slow on a busy one.
+const CTL_LIMIT: Duration = Duration::from_secs(90);
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(50);
