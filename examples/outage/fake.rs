@@ -48,7 +48,7 @@ impl Fake {
 #[async_trait]
 impl Stage for Fake {
     fn name(&self) -> &'static str {
-        "a fake service in memory."
+        "faked, in memory; with AMQP_URI set, it is a real one on that RabbitMQ"
     }
 
     fn client(&self) -> Client {

@@ -2,18 +2,20 @@
 //!
 //! The same calls go through a plain proxy, a `CachedRpcProxy` and a `CacheFirstRpcProxy`, at a steady pace, while the
 //! service is healthy, then slow, then dead, then back. Nothing else is needed: broker and service are faked in memory.
+//! With `AMQP_URI` set they are a RabbitMQ and a real nameko service.
 //!
 //! | file | what |
 //! |---|---|
 //! | `traffic.rs` | the three proxies, and the calls: begin here |
 //! | `play.rs` | what happens to the service, and when |
-//! | `stage.rs` | where that happens: in memory (`fake.rs`) |
+//! | `stage.rs` | where that happens: in memory (`fake.rs`), or on RabbitMQ (`real.rs`) |
 //! | `tally.rs` | what became of the calls |
 //! | `screen.rs`, `timeline.rs`, `table.rs` | how that is shown |
 #![forbid(unsafe_code)]
 
 mod fake;
 mod play;
+mod real;
 mod screen;
 mod stage;
 mod table;
@@ -28,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     fake::Fake,
     play::{Director, Phase},
+    real::Real,
     screen::Screen,
     stage::{Error, Stage},
     tally::Tally,
@@ -37,7 +40,7 @@ const USAGE: &str = "\
 usage: cargo run --release --example outage [-- --seconds N]
 
 Calls a service through three proxies while it is healthy, slow, dead and back, for N seconds in all (4 to 600, 16 if
-not given). The service is faked in memory.";
+not given). The service is faked in memory; with AMQP_URI set it is a real one of nameko's on that RabbitMQ.";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -56,7 +59,10 @@ async fn main() -> ExitCode {
 
 /// The whole outage. Fails if a cached proxy did where it had an answer to give.
 async fn outage(length: Duration) -> Result<(), Error> {
-    let mut stage: Box<dyn Stage> = Box::new(Fake::new());
+    let mut stage: Box<dyn Stage> = match env::var_os("AMQP_URI").filter(|uri| !uri.is_empty()) {
+        None => Box::new(Fake::new()),
+        Some(_) => Box::new(Real::start().await?),
+    };
     let tally = perform(stage.as_mut(), length).await;
     stage.close().await;
 
