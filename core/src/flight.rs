@@ -80,6 +80,8 @@ struct Flight {
     /// Told whenever somebody stops waiting.
     left: Notify,
     started: Instant,
+    /// Afterwards it may hang, or the broker may have dropped its request.
+    joinable_for: Duration,
     /// Its place among all requests and invalidations, taken before it is sent.
     sent: Sent,
     tags: Tags,
@@ -122,7 +124,7 @@ impl Flights {
         {
             return (Ticket::of(flight), true);
         }
-        let flight = Flight::new(self.clock, mission.tags.clone());
+        let flight = Flight::new(self.clock, mission.tags.clone(), &request);
         let ticket = Ticket::of(&flight);
         if share {
             active.insert(mission.key.clone(), Arc::clone(&flight));
@@ -150,15 +152,15 @@ impl Flights {
         {
             return;
         }
-        let flight = Flight::new(self.clock, mission.tags.clone());
+        let flight = Flight::new(self.clock, mission.tags.clone(), &request);
         active.insert(mission.key.clone(), Arc::clone(&flight));
         drop(active);
         self.launch(flight, mission, request, Some(place));
     }
 
-    /// Not if it hangs, and not if its answer was invalidated before it came.
+    /// Not if it may be lost, and not if its answer was invalidated before it came.
     fn may_join(&self, flight: &Flight, key: &Key, route: &Route) -> bool {
-        flight.started.elapsed() < JOIN_WINDOW && self.judge(flight, key, route) == Verdict::Untouched
+        flight.started.elapsed() < flight.joinable_for && self.judge(flight, key, route) == Verdict::Untouched
     }
 
     fn judge(&self, flight: &Flight, key: &Key, route: &Route) -> Verdict {
@@ -399,12 +401,15 @@ impl Drop for Seat {
 }
 
 impl Flight {
-    fn new(clock: Clock, tags: Tags) -> Arc<Self> {
+    fn new(clock: Clock, tags: Tags, request: &Request) -> Arc<Self> {
         Arc::new(Self {
             landing: SetOnce::new(),
             waiting: AtomicUsize::new(0),
             left: Notify::new(),
             started: Instant::now(),
+            joinable_for: request
+                .expiration
+                .map_or(JOIN_WINDOW, |life| life.min(JOIN_WINDOW)),
             sent: Sent::now(clock),
             tags,
             slow: AtomicBool::new(false),

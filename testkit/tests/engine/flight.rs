@@ -103,6 +103,36 @@ async fn a_hung_request_is_not_joined_for_ever() {
     );
 }
 
+/// The broker drops a request from the queue of a stopped service when its time is up. Callers who went on joining it
+/// kept the key dead long after the service was back.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_the_broker_has_dropped_is_not_joined() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(7));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .call_timeout(S(1))
+        .build(&client(&broker));
+    let call = || {
+        let shop = shop.clone();
+        tokio::spawn(async move { shop.call::<u64, _>("get", ()).await })
+    };
+
+    let outage = broker.silent("shop");
+    let first = call();
+    sleep(MS(900)).await;
+    let second = call(); // joins the first, which keeps its flight alive
+    sleep(MS(600)).await;
+    outage.end();
+
+    assert_eq!(*call().await.unwrap().unwrap(), 7, "the service is back");
+    assert!(first.await.unwrap().unwrap_err().is_timeout());
+    assert_eq!(
+        *second.await.unwrap().unwrap(),
+        7,
+        "what came meanwhile stands in"
+    );
+}
+
 /// FAILURES 16: a transport that panics is an error for all who wait, and the key works on the next call.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_error_and_leaves_nothing_behind() {
