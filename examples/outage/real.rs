@@ -20,7 +20,7 @@ impl Real {
     pub(crate) async fn start() -> Result<Self, Error> {
         let nameko = Interop::builder()
             .module("nk_catalog")
-            .max_workers(100) // nameko's 10 would make a slow service a dead one
+            .config("max_workers", "100") // nameko's 10 would make a slow service a dead one
             .start()
             .await
             .map_err(|missing| format!("{missing}\nWithout AMQP_URI, everything runs in memory."))?;
