@@ -96,17 +96,14 @@ pub fn is_required() -> bool {
 
 /// Once per reason and process, straight to standard error: the harness captures only what is printed by macros.
 fn say_skipped(reason: &str) {
-    if SAID
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .insert(reason.into())
-    {
-        let suite = env::args_os().next().unwrap_or_default();
-        let suite = Path::new(&suite)
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.insert(reason.into()) {
+        let program = env::args_os().next().unwrap_or_default();
+        let file = Path::new(&program)
             .file_stem()
             .unwrap_or_default()
-            .display()
-            .to_string();
+            .to_string_lossy();
+        let suite = file.rsplit_once('-').map_or(&*file, |(suite, _hash)| suite);
         let _ = writeln!(
             io::stderr(),
             "\nSKIPPED: live tests of `{suite}` did not run: {reason}"
