@@ -48,7 +48,7 @@ impl Fake {
 #[async_trait]
 impl Stage for Fake {
     fn name(&self) -> &'static str {
-        "faked, in memory; with AMQP_URI set, it is a real one on that RabbitMQ"
+        "faked, in memory. (With AMQP_URI set, it is a real one.)"
     }
 
     fn client(&self) -> Client {

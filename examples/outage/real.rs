@@ -36,7 +36,7 @@ impl Real {
 #[async_trait]
 impl Stage for Real {
     fn name(&self) -> &'static str {
-        "run by nameko, in Python, on the RabbitMQ of AMQP_URI"
+        "run by nameko, in Python, on the RabbitMQ of AMQP_URI."
     }
 
     fn client(&self) -> Client {

@@ -27,7 +27,7 @@ impl Screen {
             io::stdout(),
             "\
 {CALLS_PER_SECOND} calls a second through each of three proxies, for {length:?}.
-The service is {stage}.
+The service is {stage}
 
   plain        ServiceProxy: the service's answer, or an error after {CALL_TIMEOUT:?}
   cached       CachedRpcProxy: the same, or after {FAILOVER_TIMEOUT:?} the last good answer
