@@ -17,6 +17,7 @@ macro_rules! pages {
 pages! {
     errors: "../../core/src/guide/errors.md",
     from_python: "../../core/src/guide/from_python.md",
+    invalidation: "../../core/src/guide/invalidation.md",
     own_store: "../../core/src/guide/own_store.md",
     own_transport: "../../core/src/guide/own_transport.md",
     readme: "../../README.md",

@@ -4,7 +4,8 @@
 //! |---|---|
 //! | [Choosing a strategy](strategies) | Which proxy, which limits, which methods? What can one call ask for? |
 //! | [What the cache does in every state](states) | Who answers now, what does an entry become, how do I see it? |
-//! | [Errors](errors) | What may I conclude from this error, and what do I do? |
+//! | [Invalidation](invalidation) | How do I say that an answer is no longer true? What does that reach? |
+| [Errors](errors) | What may I conclude from this error, and what do I do? |
 //! | [Testing](testing) | How do I test my service's behaviour in an outage, in milliseconds? |
 //! | [Coming from Python](from_python) | What is different from nameko-cachetools, and why? |
 //! | [Values](values) | How do decimals, dates, big integers and NaN get across? |
@@ -17,6 +18,9 @@ pub mod strategies {}
 
 #[doc = include_str!("states.md")]
 pub mod states {}
+
+#[doc = include_str!("invalidation.md")]
+pub mod invalidation {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}
