@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     args::IntoArgs,
+    breaker::Breaker,
     call::Call,
     client::Client,
     engine::Engine,
@@ -45,8 +46,8 @@ impl Client {
 /// cached it behaves as a plain call and waits. A late reply still reaches the cache.
 ///
 /// "The same call" means: same service, method, arguments, and same caller ([user id](crate::Context::user_id) or
-/// token, language, any other context but user agent and call ids). [`shared`](crate::Call::shared) says that the
-/// caller doesn't matter.
+/// token, language, any other context but user agent, call ids and trace context). [`shared`](crate::Call::shared) says
+/// that the caller doesn't matter.
 ///
 /// ```
 /// use nameko_cachetools::{CachedRpcProxy, Reply, args};
@@ -348,6 +349,7 @@ settings!(Failover:
     failover_timeout(limit: impl Into<Option<Duration>>),
     call_timeout(limit: impl Into<Option<Duration>>),
     single_flight(on: bool),
+    breaker(breaker: impl Into<Option<Breaker>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
 );
 settings!(CacheFirst:
@@ -356,5 +358,6 @@ settings!(CacheFirst:
     failover_timeout(limit: impl Into<Option<Duration>>),
     call_timeout(limit: impl Into<Option<Duration>>),
     single_flight(on: bool),
+    breaker(breaker: impl Into<Option<Breaker>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
 );
