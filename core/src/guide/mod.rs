@@ -5,7 +5,7 @@
 //! | [Choosing a strategy](strategies) | Which proxy, which limits, which methods? What can one call ask for? |
 //! | [What the cache does in every state](states) | Who answers now, what does an entry become, how do I see it? |
 //! | [Invalidation](invalidation) | How do I say that an answer is no longer true? What does that reach? |
-| [Errors](errors) | What may I conclude from this error, and what do I do? |
+//! | [Errors](errors) | What may I conclude from this error, and what do I do? |
 //! | [Testing](testing) | How do I test my service's behaviour in an outage, in milliseconds? |
 //! | [Coming from Python](from_python) | What is different from nameko-cachetools, and why? |
 //! | [Values](values) | How do decimals, dates, big integers and NaN get across? |
