@@ -136,13 +136,13 @@ impl Attempt<'_> {
                 && let Ok(slot) = value_of(&self.call.route, found.entry.clone())
             {
                 reason = Reason::LiveFirst;
-                let plan = match policy.plan(found.age) {
+                let plan = match policy.plan(found.age.saturating_add(self.rule.early(self.key))) {
                     Plan::Serve | Plan::ServeAndRefresh if found.expired => Plan::FetchOrServe { patience },
                     plan => plan,
                 };
                 match plan {
                     Plan::Serve => {
-                        return Ok(Reply::new(slot, Outcome::fresh(found.age, self.rule.fresh_for)));
+                        return Ok(Reply::new(slot, Outcome::fresh(found.age, self.fresh_for())));
                     }
                     _ if mode == Mode::OnlyIfCached => {
                         if policy.may_stand_in(found.age) {
@@ -222,6 +222,10 @@ impl Attempt<'_> {
             Ok(reply) => Ok(reply),
             Err(error) => self.stand_in_for(error).await,
         }
+    }
+
+    fn fresh_for(&self) -> Duration {
+        self.rule.fresh_for.saturating_sub(self.rule.early(self.key))
     }
 
     fn limit(&self) -> Option<Duration> {
@@ -308,7 +312,7 @@ impl Attempt<'_> {
         reason: Reason,
         masked: Option<CallError>,
     ) -> Reply<T> {
-        let (age, fresh_for) = (found.age, self.rule.fresh_for);
+        let (age, fresh_for) = (found.age, self.fresh_for());
         let source = if age < fresh_for && !found.expired {
             Source::Fresh
         } else {

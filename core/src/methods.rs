@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{invalidate::Scope, policy::Policy};
+use crate::{invalidate::Scope, key::Key, policy::Policy};
 
 /// How methods are treated.
 #[derive(Debug, Clone)]
@@ -30,15 +30,30 @@ pub(crate) struct Rule {
     pub(crate) reads_first: bool,
     /// How long entries are fresh: the lesser of what the policy says and of the store's time to live.
     pub(crate) fresh_for: Duration,
+    /// By how much less an entry may be fresh, at most.
+    jitter: Duration,
 }
 
 impl Rule {
     pub(crate) fn new(policy: impl Policy, time_to_live: Option<Duration>) -> Self {
         let fresh_for = policy.fresh_for().min(time_to_live.unwrap_or(Duration::MAX));
         Self {
+            jitter: policy.jitter(),
             reads_first: policy.reads_first(),
             fresh_for,
             policy: Arc::new(policy),
+        }
+    }
+}
+
+impl Rule {
+    /// By how much less than `fresh_for` an entry of this key is fresh.
+    #[inline]
+    pub(crate) fn early(&self, key: &Key) -> Duration {
+        if self.jitter.is_zero() {
+            Duration::ZERO
+        } else {
+            self.jitter.mul_f64(key.spread())
         }
     }
 }

@@ -346,6 +346,7 @@ settings!(Failover:
     fresh_for(life: Duration),
     stale_while_revalidate(window: Duration),
     stale_if_error(window: Duration),
+    jitter(share: f64),
     failover_timeout(limit: impl Into<Option<Duration>>),
     call_timeout(limit: impl Into<Option<Duration>>),
     single_flight(on: bool),
@@ -355,6 +356,7 @@ settings!(Failover:
 settings!(CacheFirst:
     stale_while_revalidate(window: Duration),
     stale_if_error(window: Duration),
+    jitter(share: f64),
     failover_timeout(limit: impl Into<Option<Duration>>),
     call_timeout(limit: impl Into<Option<Duration>>),
     single_flight(on: bool),

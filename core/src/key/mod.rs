@@ -63,6 +63,12 @@ impl Key {
         self.hash
     }
 
+    /// A share from 0 to 1 that differs from key to key and is the same in every process.
+    pub(crate) fn spread(&self) -> f64 {
+        let mixed = foldhash::quality::FixedState::default().hash_one(Raw(&self.bytes));
+        (mixed >> 11) as f64 / (1u64 << 53) as f64
+    }
+
     /// 256 bits that stand for the key where it is too long or must not be read, the same in every process.
     pub fn digest(&self) -> [u8; 32] {
         blake3::derive_key("nameko-cachetools 2026-11-23 key v1", &self.bytes)

@@ -25,6 +25,7 @@ impl CacheFirst {
     pub fn original() -> Self {
         Self(Rules {
             fresh_for: Duration::MAX,
+            jitter: 0.0,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::ZERO,
             failover_timeout: None,

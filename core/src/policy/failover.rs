@@ -24,6 +24,7 @@ impl Failover {
     pub fn original() -> Self {
         Self(Rules {
             fresh_for: Duration::ZERO,
+            jitter: 0.0,
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::MAX,
             failover_timeout: None,

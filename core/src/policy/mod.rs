@@ -27,6 +27,12 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// How long an entry is fresh; [`Duration::MAX`]: for ever.
     fn fresh_for(&self) -> Duration;
 
+    /// By how much less than `fresh_for` an entry may be fresh, at most: each key by its own part of it, so that entries
+    /// of one moment don't all end in one moment.
+    fn jitter(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether an entry of this age may stand in for an answer that fails or is slow.
     fn may_stand_in(&self, age: Duration) -> bool;
 
@@ -74,6 +80,10 @@ impl<P: Policy + ?Sized> Policy for Arc<P> {
 
     fn fresh_for(&self) -> Duration {
         (**self).fresh_for()
+    }
+
+    fn jitter(&self) -> Duration {
+        (**self).jitter()
     }
 
     fn may_stand_in(&self, age: Duration) -> bool {

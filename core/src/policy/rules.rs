@@ -12,6 +12,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Rules {
     pub(super) fresh_for: Duration,
+    /// As a share of `fresh_for`, from 0 to 1.
+    pub(super) jitter: f64,
     /// After `fresh_for`: serve at once, refresh behind.
     pub(super) stale_while_revalidate: Duration,
     /// After `fresh_for`: stand in for what fails or is slow.
@@ -29,6 +31,15 @@ pub(super) struct Rules {
 impl Rules {
     pub(super) fn reads_first(&self) -> bool {
         !(self.fresh_for.is_zero() && self.stale_while_revalidate.is_zero())
+    }
+
+    /// What never ends has nothing to spread.
+    pub(super) fn jitter(&self) -> Duration {
+        if self.fresh_for == Duration::MAX {
+            Duration::ZERO
+        } else {
+            self.fresh_for.mul_f64(self.jitter)
+        }
     }
 
     /// Fresh while age < `fresh_for`, stale from equality (RFC 9111 section 4.2). Sums saturate.
@@ -77,6 +88,14 @@ macro_rules! policy {
             #[must_use]
             pub fn stale_while_revalidate(mut self, window: Duration) -> Self {
                 self.0.stale_while_revalidate = window;
+                self
+            }
+
+            /// Ends freshness early by up to this share of it (0 to 1), each key by its own part, so that entries of one
+            /// moment are not all asked for again in one moment. The other limits don't move. Default: 0.
+            #[must_use]
+            pub fn jitter(mut self, share: f64) -> Self {
+                self.0.jitter = share.clamp(0.0, 1.0);
                 self
             }
 
@@ -137,6 +156,10 @@ macro_rules! policy {
 
             fn fresh_for(&self) -> Duration {
                 self.0.fresh_for
+            }
+
+            fn jitter(&self) -> Duration {
+                self.0.jitter()
             }
 
             fn may_stand_in(&self, age: Duration) -> bool {

@@ -143,3 +143,35 @@ async fn refreshes_are_bounded_and_the_surplus_is_counted() {
     sleep(S(60)).await;
     assert_eq!(broker.in_flight(), 0, "a refresh that hangs is given up");
 }
+
+/// FAILURES 43: entries of one moment do not end in one moment, and jitter moves no other limit.
+#[tokio::test(start_paused = true)]
+async fn jitter_spreads_the_end_of_freshness() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1));
+    let policy = CacheFirst::fresh_for(S(100)).jitter(0.2).stale_if_error(S(50));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let fresh = || async {
+        let mut fresh = 0;
+        for n in 0..1000u64 {
+            let reply = shop.call::<u64, _>("get", (n,)).only_if_cached().await.unwrap();
+            fresh += usize::from(!reply.outcome().is_stale());
+        }
+        fresh
+    };
+    for n in 0..1000u64 {
+        let _: Reply<u64> = shop.call("get", (n,)).await.unwrap();
+    }
+    sleep(S(80) - JUST).await;
+    assert_eq!(fresh().await, 1000);
+    sleep(S(10)).await;
+    assert!((400..600).contains(&fresh().await));
+    sleep(S(10) + JUST).await;
+    assert_eq!(fresh().await, 0);
+    sleep(S(50) - JUST).await;
+    fresh().await; // all of them may still stand in
+    sleep(JUST).await;
+    assert!(shop.call::<u64, _>("get", (1,)).only_if_cached().await.is_err());
+}
