@@ -21,7 +21,8 @@
 //!
 //! **Not for methods that change state in the called service.** A cached answer would report a change that was not
 //! made. Name those methods with [`except`](ProxyBuilder::except), or the cacheable ones with
-//! [`only`](ProxyBuilder::only); the others are plain calls.
+//! [`only`](ProxyBuilder::only); the others are plain calls. [`invalidates`](ProxyBuilder::invalidates) also says which
+//! cached answers a method makes untrue.
 //!
 //! # Map
 //!
@@ -35,12 +36,14 @@
 //! | where an answer came from, and why | [`Outcome`], [`Source`], [`Reason`]; counted: [`Stats`] |
 //! | why there is none | [`CallError`], [`RemoteError`], [`ErrorClass`], [`Delivery`] |
 //! | how long an answer is good, which errors it stands in for | [`Failover`], [`CacheFirst`]; the trait [`Policy`] |
+//! | when a service is taken for dead | [`Breaker`] |
+//! | that an answer is no longer true | [`Scope`], for [`Client::invalidate`] and [`Client::expire`]; [`Call::invalidate`] |
 //! | where answers are kept | [`MemoryStore`]; the trait [`Store`], with [`Key`] and [`Entry`] |
 //! | values that JSON has no form for | [`types`]: decimals, dates, UUIDs, bytes |
 //! | how requests travel | the trait [`Transport`], with [`Request`] and [`Response`]; [`transport_fn`] |
 //!
-//! [`guide`] has the rest: [choosing a strategy](guide::strategies), [errors](guide::errors),
-//! [testing](guide::testing), [coming from Python](guide::from_python), and more.
+//! [`guide`] has the rest: [choosing a strategy](guide::strategies), [invalidation](guide::invalidation),
+//! [errors](guide::errors), [testing](guide::testing), [coming from Python](guide::from_python), and more.
 //!
 //! # What it does not do
 //!
@@ -49,8 +52,8 @@
 //! - It sends nothing twice. Whether to repeat a call is for the caller to say, who is told
 //!   [what may have happened](CallError::may_have_executed).
 //! - It caches no errors, and no reply that is not of the type that was asked for.
-//! - It does not learn of changes. An answer is as old as its policy lets it get; [`reload`](Call::reload) asks anew,
-//!   [`Store::clear`] forgets everything.
+//! - It does not learn of changes by itself. An answer is as old as its policy lets it get, unless the program says that
+//!   it is [no longer true](guide::invalidation); that reaches all proxies of one [`Client`], and no other process.
 //! - It reads no replies but JSON.
 //! - It has no services and no events of nameko, only calls.
 //! - It runs on tokio and on nothing else: calls are made within a runtime whose time is enabled.
