@@ -136,7 +136,7 @@ impl Attempt<'_> {
                 && let Ok(slot) = value_of(&self.call.route, found.entry.clone())
             {
                 reason = Reason::LiveFirst;
-                let plan = match policy.plan(found.age.saturating_add(self.rule.early(self.key))) {
+                let plan = match self.rule.plan(found.age, self.key) {
                     Plan::Serve | Plan::ServeAndRefresh if found.expired => Plan::FetchOrServe { patience },
                     plan => plan,
                 };

@@ -278,10 +278,10 @@ impl Cache {
         };
         let sent_at = entry.sent_at();
         let age = now.since(sent_at);
-        let early = rule.early(key);
-        if rule.policy.plan(age.saturating_add(early)) != Plan::Serve || !self.epochs.none_since(sent_at) {
+        if rule.plan(age, key) != Plan::Serve || !self.epochs.none_since(sent_at) {
             return None;
         }
+        let early = rule.early(key);
         Some(Reply::new(
             entry.downcast()?,
             Outcome::fresh(age, rule.fresh_for.saturating_sub(early)),

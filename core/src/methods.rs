@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{invalidate::Scope, key::Key, policy::Policy};
+use crate::{
+    invalidate::Scope,
+    key::Key,
+    policy::{Plan, Policy},
+};
 
 /// How methods are treated.
 #[derive(Debug, Clone)]
@@ -47,6 +51,21 @@ impl Rule {
 }
 
 impl Rule {
+    /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
+    #[inline]
+    pub(crate) fn plan(&self, age: Duration, key: &Key) -> Plan {
+        let plan = self.policy.plan(age);
+        if plan != Plan::Serve || self.jitter.is_zero() {
+            return plan;
+        }
+        let end = self.policy.fresh_for();
+        if age.saturating_add(self.early(key)) < end {
+            plan
+        } else {
+            self.policy.plan(end)
+        }
+    }
+
     /// By how much less than `fresh_for` an entry of this key is fresh.
     #[inline]
     pub(crate) fn early(&self, key: &Key) -> Duration {

@@ -100,6 +100,21 @@ mod tests {
     }
 
     #[test]
+    fn jitter_is_a_share_whatever_is_said() {
+        let jitter = |life, share| Policy::jitter(&CacheFirst::fresh_for(life).jitter(share));
+        assert_eq!(jitter(10 * S, 0.25), S * 5 / 2);
+        assert_eq!(
+            (jitter(S, 7.0), jitter(S, -1.0), jitter(S, f64::NAN)),
+            (S, Duration::ZERO, Duration::ZERO)
+        );
+        let longest = Duration::MAX - Duration::from_nanos(1);
+        assert_eq!(
+            (jitter(longest, 1.0), jitter(Duration::MAX, 1.0)),
+            (longest, Duration::ZERO)
+        );
+    }
+
+    #[test]
     fn sums_saturate() {
         let policy = CacheFirst::fresh_for(Duration::MAX).stale_while_revalidate(Duration::MAX);
         assert_eq!(policy.plan(Duration::MAX), Plan::Serve);

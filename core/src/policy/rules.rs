@@ -38,7 +38,7 @@ impl Rules {
         if self.fresh_for == Duration::MAX {
             Duration::ZERO
         } else {
-            self.fresh_for.mul_f64(self.jitter)
+            Duration::try_from_secs_f64(self.fresh_for.as_secs_f64() * self.jitter).unwrap_or(self.fresh_for)
         }
     }
 
@@ -95,7 +95,11 @@ macro_rules! policy {
             /// moment are not all asked for again in one moment. The other limits don't move. Default: 0.
             #[must_use]
             pub fn jitter(mut self, share: f64) -> Self {
-                self.0.jitter = share.clamp(0.0, 1.0);
+                self.0.jitter = if share.is_nan() {
+                    0.0
+                } else {
+                    share.clamp(0.0, 1.0)
+                };
                 self
             }
 

@@ -175,3 +175,23 @@ async fn jitter_spreads_the_end_of_freshness() {
     sleep(JUST).await;
     assert!(shop.call::<u64, _>("get", (1,)).only_if_cached().await.is_err());
 }
+
+#[tokio::test(start_paused = true)]
+async fn jitter_ends_no_refreshing_behind() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1));
+    let policy = CacheFirst::fresh_for(S(100))
+        .jitter(1.0)
+        .stale_while_revalidate(S(100));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let get = |n: u64| shop.call::<u64, _>("get", (n,));
+    for n in 0..20 {
+        get(n).await.unwrap();
+    }
+    sleep(S(200) - JUST).await;
+    for n in 0..20 {
+        assert!(get(n).await.unwrap().outcome().is_stale(), "{n}");
+    }
+}
