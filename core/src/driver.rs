@@ -56,7 +56,10 @@ where
     T: DeserializeOwned + Send + Sync + 'static,
 {
     let (started, client) = (Instant::now(), &call.engine.client);
-    let limit = call.options.timeout.unwrap_or(call.engine.plain_timeout());
+    let limit = call
+        .options
+        .timeout
+        .unwrap_or(call.engine.plain_timeout(call.route.method()));
     let sent = Sent::now(client.clock());
     let change = Change {
         client,

@@ -221,11 +221,14 @@ impl Engine {
         self.cache.as_ref()?.methods.setter(method).cloned()
     }
 
-    /// The limit of uncached calls.
-    pub(crate) fn plain_timeout(&self) -> Option<Duration> {
+    /// The limit of uncached calls: that of the method's own policy, if it has one.
+    pub(crate) fn plain_timeout(&self, method: &str) -> Option<Duration> {
         match &self.cache {
             None => self.client.call_timeout(),
-            Some(cache) => cache.methods.rule.policy.call_timeout(),
+            Some(Cache { methods, .. }) => {
+                let rule = methods.rule(method).unwrap_or(&methods.rule);
+                rule.policy.call_timeout()
+            }
         }
     }
 

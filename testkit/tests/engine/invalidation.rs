@@ -246,3 +246,17 @@ async fn a_method_may_have_a_policy_of_its_own() {
     assert_eq!(call("rates").await, "fwd=stale; stored");
     assert_eq!(call("buy").await, "fwd=bypass");
 }
+
+/// A call that bypasses the cache had the limit of the proxy's policy, not of its method's.
+#[tokio::test(start_paused = true)]
+async fn a_methods_own_limit_holds_past_the_cache_too() {
+    let broker = FakeBroker::new();
+    broker.on("shop.rates").reply(Answer::never());
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .method("rates", CacheFirst::fresh_for(S(1)).call_timeout(S(2)))
+        .build(&client(&broker));
+    let start = tokio::time::Instant::now();
+    let error = shop.call::<u64, _>("rates", ()).bypass().await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(start.elapsed(), S(2));
+}
