@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use crate::{
     args::Args,
@@ -292,8 +292,13 @@ impl Cache {
     }
 
     /// The stored entry, and whether an invalidation made it stale. What an invalidation forbids is forgotten.
-    pub(crate) async fn look_up(&self, key: &Key, route: &Route) -> Option<(Entry, bool)> {
-        let entry = self.shelf.look_up(key).await?;
+    pub(crate) async fn look_up(
+        &self,
+        key: &Key,
+        route: &Route,
+        call_ends: Option<Instant>,
+    ) -> Option<(Entry, bool)> {
+        let entry = self.shelf.look_up(key, call_ends).await?;
         match self.epochs.judge(
             entry.sent(),
             key,
@@ -303,7 +308,7 @@ impl Cache {
             Verdict::Untouched => Some((entry, false)),
             Verdict::Expired => Some((entry, true)),
             Verdict::Gone => {
-                self.shelf.remove(key, Some(&entry)).await;
+                self.shelf.forget(key, entry).await;
                 None
             }
         }

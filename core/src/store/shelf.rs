@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{Peek, Put, Store};
 use crate::{
@@ -27,12 +27,12 @@ pub(crate) struct Shelf {
     clock: Clock,
     /// The longest wait for one operation.
     timeout: Duration,
-    /// Places for entries being put in the background.
+    /// Places for operations in the background.
     writes: Arc<Semaphore>,
     troubles: AtomicU64,
 }
 
-/// Most entries being put in the background; the surplus is not stored, and counted.
+/// Most operations in the background; the surplus is left undone, and counted.
 const MAX_WRITES: usize = 256;
 
 /// An operation of a store, as async-trait boxes it.
@@ -63,15 +63,17 @@ impl Shelf {
         })
     }
 
-    /// The entry under `key`, or none, within the time limit.
-    pub(crate) async fn look_up(&self, key: &Key) -> Option<Entry> {
+    /// The entry under `key`, or none, within the time limit, and at most one time limit after `call_ends`.
+    pub(crate) async fn look_up(&self, key: &Key, call_ends: Option<Instant>) -> Option<Entry> {
         let now = self.clock.now();
         match self.peek(key, now) {
             Peek::Hit(entry) => Some(entry),
             Peek::Miss => None,
             Peek::Ask => {
-                self.bounded("get", catch_unwind(AssertUnwindSafe(|| self.store.get(key, now))))
-                    .await?
+                let latest = call_ends.and_then(|ends| ends.checked_add(self.timeout));
+                let limit = latest.map_or(self.timeout, |latest| latest.duration_since(Instant::now()));
+                let get = catch_unwind(AssertUnwindSafe(|| self.store.get(key, now)));
+                self.bounded("get", limit, get).await?
             }
         }
     }
@@ -79,44 +81,68 @@ impl Shelf {
     /// Stores `entry` and says what became of it. A store that doesn't do so at once is left to it in the background
     /// (`None`): no reply waits for a store.
     pub(crate) async fn put(self: &Arc<Self>, key: &Key, entry: Entry) -> Option<Put> {
-        let (shelf, owned) = (Arc::clone(self), key.clone());
-        let mut put: Pin<Box<dyn Future<Output = Option<Put>> + Send>> = Box::pin(async move {
-            let put = catch_unwind(AssertUnwindSafe(|| shelf.store.put(&owned, entry)));
-            shelf.bounded("put", put).await
-        });
+        let (shelf, key) = (Arc::clone(self), key.clone());
+        let put = async move {
+            let put = catch_unwind(AssertUnwindSafe(|| shelf.store.put(&key, entry)));
+            shelf.bounded("put", shelf.timeout, put).await
+        };
+        self.at_once_or_behind("put", put).await
+    }
+
+    /// Forgets this entry under `key`, if it is still there. No reply waits for that either.
+    pub(crate) async fn forget(self: &Arc<Self>, key: &Key, seen: Entry) {
+        let (shelf, key) = (Arc::clone(self), key.clone());
+        let remove = async move {
+            shelf.remove(&key, Some(&seen)).await;
+            None::<()>
+        };
+        self.at_once_or_behind("remove", remove).await;
+    }
+
+    /// What comes of `operation`, if it ends at once; else it goes on in the background, and `None`.
+    async fn at_once_or_behind<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        operation: impl Future<Output = Option<T>> + Send + 'static,
+    ) -> Option<T> {
+        let mut operation = Box::pin(operation);
         tokio::select! {
             biased;
-            put = &mut put => return put,
+            result = &mut operation => return result,
             () = ready(()) => {}
         }
         match Arc::clone(&self.writes).try_acquire_owned() {
-            Err(_) => self.trouble("put", format_args!("{MAX_WRITES} others are under way")),
-            Ok(place) => _ = tokio::spawn(async move { (put.await, place) }),
+            Err(_) => self.trouble(name, format_args!("{MAX_WRITES} others are under way")),
+            Ok(place) => _ = tokio::spawn(async move { (operation.await, place) }),
         }
         None
     }
 
     /// Forgets what is stored under `key`; with `seen`, only if that is it.
     pub(crate) async fn remove(&self, key: &Key, seen: Option<&Entry>) {
-        self.bounded(
-            "remove",
-            catch_unwind(AssertUnwindSafe(|| self.store.remove(key, seen))),
-        )
-        .await;
+        self.remove_within(self.timeout, key, seen).await;
     }
 
-    /// Forgets what is stored under `key`, if it was asked for before `sent`.
+    async fn remove_within(&self, limit: Duration, key: &Key, seen: Option<&Entry>) {
+        let remove = catch_unwind(AssertUnwindSafe(|| self.store.remove(key, seen)));
+        self.bounded("remove", limit, remove).await;
+    }
+
+    /// Forgets what is stored under `key`, if it was asked for before `sent`. Takes no longer than one operation may.
     pub(crate) async fn evict(&self, key: &Key, sent: Sent) {
-        if let Some(entry) = self.look_up(key).await
+        let began = Instant::now();
+        if let Some(entry) = self.look_up(key, None).await
             && entry.sent() < sent
         {
-            self.remove(key, Some(&entry)).await;
+            let left = self.timeout.saturating_sub(began.elapsed());
+            self.remove_within(left, key, Some(&entry)).await;
         }
     }
 
     async fn bounded<T>(
         &self,
         name: &'static str,
+        limit: Duration,
         operation: std::thread::Result<Operation<'_, T>>,
     ) -> Option<T> {
         let Ok(mut operation) = operation else {
@@ -129,13 +155,13 @@ impl Shelf {
                 Err(_) => std::task::Poll::Ready(Err("it panicked")),
             },
         );
-        match tokio::time::timeout(self.timeout, guarded).await {
+        match tokio::time::timeout(limit.min(self.timeout), guarded).await {
             Ok(Ok(Ok(value))) => return Some(value),
             Ok(Ok(Err(error))) => self.trouble(name, error),
             Ok(Err(panic)) => self.trouble(name, panic),
             Err(_) => self.trouble(
                 name,
-                format_args!("{} of {:?} ran out", Timer::StoreTimeout, self.timeout),
+                format_args!("{} of {:?} ran out", Timer::StoreTimeout, limit.min(self.timeout)),
             ),
         }
         None

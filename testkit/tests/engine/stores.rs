@@ -96,6 +96,21 @@ async fn a_store_in_trouble_costs_one_store_timeout_and_nothing_else() {
     }
 }
 
+/// A dead store with a limit of its own that is longer than the call's: read before the request, and again in place of
+/// the answer, it used to be waited for twice.
+#[tokio::test(start_paused = true)]
+async fn a_call_lasts_no_longer_than_its_limit_and_one_wait_for_the_store() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::never());
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .cache(Trouble::Stall)
+        .build(&client(&broker));
+    let start = Instant::now();
+    let error = shop.call::<u64, _>("get", ()).timeout(MS(100)).await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(start.elapsed(), MS(100) + MS(250));
+}
+
 /// A store that answers only when asked, as one across a network does.
 struct Remote(MemoryStore);
 
