@@ -213,8 +213,9 @@ impl Memory {
         self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.draws ^ self.draws >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let share = 0.8 + 0.4 * ((mixed >> 40) as f64 / (1u64 << 24) as f64);
+        let spread = Duration::try_from_secs_f64(length.as_secs_f64() * share).unwrap_or(length);
         self.open = Some(Pause {
-            until: now.after(length.mul_f64(share)),
+            until: now.after(spread),
             length,
         });
     }
@@ -314,5 +315,13 @@ mod tests {
             (Circuit::Open, Circuit::Probe),
             "never shorter"
         );
+    }
+    #[test]
+    fn the_longest_pause_there_is_does_no_harm() {
+        let mut memory = Memory::new(Breaker::default().pauses(Duration::MAX, Duration::MAX));
+        for _ in 0..20 {
+            memory.pause(at(0.0), Duration::MAX);
+            assert_eq!(memory.ask(at(1e6)), Circuit::Open);
+        }
     }
 }
