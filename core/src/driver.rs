@@ -186,11 +186,11 @@ impl Attempt<'_> {
             }
             return Ok(reply);
         }
-        let after = |limit: Option<Duration>| limit.and_then(|limit| self.started.checked_add(limit));
-        let limit = self.limit();
-        let (mut patience_ends, call_ends) = (after(patience), after(limit));
-        let useful = self.flight_limit();
+        let (limit, useful) = (self.limit(), self.flight_limit());
         let (ticket, collapsed) = flights.join(self.mission::<T>(useful), self.call.request(useful));
+        let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
+        // Who joins a request that has been silent for long need not find that out again.
+        let mut patience_ends = patience.and_then(|patience| ticket.started().checked_add(patience));
         let landing = loop {
             tokio::select! {
                 biased;

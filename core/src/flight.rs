@@ -179,7 +179,6 @@ impl Flights {
         request: Request,
         place: Option<OwnedSemaphorePermit>,
     ) {
-        self.epochs.begin(flight.sent);
         let route = request.route.clone();
         let seat = Seat {
             flights: Arc::clone(self),
@@ -234,6 +233,11 @@ impl Ticket {
     fn of(flight: &Arc<Flight>) -> Self {
         flight.waiting.fetch_add(1, Ordering::AcqRel);
         Self(Arc::clone(flight))
+    }
+
+    /// When the request was made, by whomever.
+    pub(crate) fn started(&self) -> Instant {
+        self.0.started
     }
 
     /// What the flight brings; pending until it does.
@@ -387,7 +391,6 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.flights.epochs.end(self.flight.sent);
         let reason = if std::thread::panicking() {
             "it panicked"
         } else {

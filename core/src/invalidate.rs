@@ -7,7 +7,8 @@
 //! more than one call.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::HashMap,
+    hash::Hash,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -19,7 +20,7 @@ use crate::clock::Clock;
 use crate::{clock::Moment, entry::Sent, key::Key, route::Route};
 
 /// Most barriers of single calls, and most of tags, that are remembered one by one. When there are more, one barrier
-/// takes the place of all of them: it invalidates more than was asked for, and never less.
+/// takes the place of the older half: it invalidates more than was asked for, and never less.
 const MAX_BARRIERS: usize = 65_536;
 
 /// What an invalidation is about, beyond [one call](crate::Call::invalidate).
@@ -90,9 +91,8 @@ struct Barriers {
     tags: HashMap<String, Barrier>,
     /// For whatever has a tag, in place of too many.
     all_tags: Barrier,
+    /// For single calls; `everything` stands in place of too many.
     calls: HashMap<Key, Barrier>,
-    /// The requests under way: barriers of calls whose entry is gone are needed against these alone.
-    under_way: BTreeSet<Sent>,
 }
 
 #[derive(Default)]
@@ -114,6 +114,10 @@ impl Barrier {
             Force::Hard => self.hard = self.hard.max(Some(to)),
             Force::Soft => self.soft = self.soft.max(Some(to)),
         }
+    }
+
+    fn latest(&self) -> Option<Sent> {
+        self.hard.max(self.soft)
     }
 
     fn judge(&self, sent: Sent) -> Verdict {
@@ -167,24 +171,14 @@ impl Epochs {
                 let service = barriers.services.entry(service.clone()).or_default();
                 service.methods.entry(method.clone()).or_default()
             }
-            Scope::Tag(tag) => barriers.tag(tag, now),
+            Scope::Tag(tag) => barriers.tag(tag),
         };
         barrier.raise(now, force);
     }
 
     /// Invalidates the answers to one call that were asked for before `now`.
     pub(crate) fn raise_call(&self, key: &Key, now: Sent, force: Force) {
-        self.raising(now).call(key, now).raise(now, force);
-    }
-
-    /// Notes a request that is about to be sent.
-    pub(crate) fn begin(&self, sent: Sent) {
-        self.lock().under_way.insert(sent);
-    }
-
-    /// Notes the end of a request.
-    pub(crate) fn end(&self, sent: Sent) {
-        self.lock().under_way.remove(&sent);
+        self.raising(now).call(key).raise(now, force);
     }
 
     /// The lock, with `latest` raised under it.
@@ -201,27 +195,33 @@ impl Epochs {
 }
 
 impl Barriers {
-    fn tag(&mut self, tag: &str, now: Sent) -> &mut Barrier {
+    fn tag(&mut self, tag: &str) -> &mut Barrier {
         if self.tags.len() >= MAX_BARRIERS && !self.tags.contains_key(tag) {
-            self.tags.clear();
-            self.all_tags.raise(now, Force::Hard);
+            merge_older_half(&mut self.tags, &mut self.all_tags);
         }
         self.tags.entry(tag.to_owned()).or_default()
     }
 
-    fn call(&mut self, key: &Key, now: Sent) -> &mut Barrier {
+    fn call(&mut self, key: &Key) -> &mut Barrier {
         if self.calls.len() >= MAX_BARRIERS && !self.calls.contains_key(key) {
-            // Hard ones whose entry was removed are spent once no older request is under way.
-            let oldest = self.under_way.first().copied().unwrap_or(now);
-            self.calls
-                .retain(|_, barrier| barrier.soft.is_some() || barrier.hard >= Some(oldest));
-            if self.calls.len() >= MAX_BARRIERS {
-                self.calls.clear();
-                self.everything.raise(now, Force::Hard);
-            }
+            merge_older_half(&mut self.calls, &mut self.everything);
         }
         self.calls.entry(key.clone()).or_default()
     }
+}
+
+fn merge_older_half<K: Hash + Eq>(barriers: &mut HashMap<K, Barrier>, all: &mut Barrier) {
+    let mut latest: Vec<_> = barriers.values().map(Barrier::latest).collect();
+    let middle = latest.len() / 2;
+    let (_, median, _) = latest.select_nth_unstable(middle);
+    barriers.retain(|_, barrier| {
+        let stays = barrier.latest() > *median;
+        if !stays {
+            all.hard = all.hard.max(barrier.hard);
+            all.soft = all.soft.max(barrier.soft);
+        }
+        stays
+    });
 }
 
 #[cfg(test)]
@@ -293,38 +293,38 @@ mod tests {
     }
 
     #[test]
-    fn barriers_are_bounded_and_never_forgotten_while_they_are_needed() {
+    fn barriers_are_bounded_and_never_forgotten() {
         let epochs = Epochs::default();
-        let (old, untold) = (sent(), sent());
-        epochs.begin(old);
-        for n in 0..MAX_BARRIERS + 1 {
+        let old = sent();
+        for n in 0..MAX_BARRIERS {
             epochs.raise_call(&key(n), sent(), Force::Hard);
         }
-        assert!(epochs.lock().calls.len() <= MAX_BARRIERS);
-        assert_eq!(
-            judge(&epochs, old, 0, &[]),
-            Verdict::Gone,
-            "the first one still counts"
-        );
-        assert_eq!(
-            judge(&epochs, untold, usize::MAX, &[]),
-            Verdict::Gone,
-            "so much so that all do"
-        );
-
-        let epochs = Epochs::default();
-        for n in 0..MAX_BARRIERS + 1 {
-            epochs.raise_call(&key(n), sent(), Force::Hard);
+        assert_eq!(judge(&epochs, old, usize::MAX, &[]), Verdict::Untouched);
+        let young = sent();
+        epochs.raise_call(&key(MAX_BARRIERS), sent(), Force::Soft);
+        assert!(epochs.lock().calls.len() <= MAX_BARRIERS / 2 + 1);
+        for n in [0, 1, MAX_BARRIERS / 2, MAX_BARRIERS - 1] {
+            assert_eq!(judge(&epochs, old, n, &[]), Verdict::Gone, "{n} still counts");
         }
-        assert_eq!(epochs.lock().calls.len(), 1, "spent barriers go");
-        assert_eq!(judge(&epochs, untold, usize::MAX, &[]), Verdict::Untouched);
+        assert_eq!(
+            judge(&epochs, old, usize::MAX, &[]),
+            Verdict::Gone,
+            "as does more than was asked for"
+        );
+        assert_eq!(judge(&epochs, young, 0, &[]), Verdict::Untouched);
+        assert_eq!(judge(&epochs, young, MAX_BARRIERS, &[]), Verdict::Expired);
 
         let epochs = Epochs::default();
         for n in 0..MAX_BARRIERS + 1 {
             epochs.raise(&Scope::tag(n.to_string()), sent(), Force::Soft);
         }
-        assert!(epochs.lock().tags.len() <= MAX_BARRIERS);
-        assert_eq!(judge(&epochs, untold, 0, &["0"]), Verdict::Gone);
-        assert_eq!(judge(&epochs, untold, 0, &[]), Verdict::Untouched);
+        assert!(epochs.lock().tags.len() <= MAX_BARRIERS / 2 + 1);
+        assert_eq!(judge(&epochs, old, 0, &["0"]), Verdict::Expired);
+        assert_eq!(
+            judge(&epochs, old, 0, &["untold"]),
+            Verdict::Expired,
+            "whatever has a tag"
+        );
+        assert_eq!(judge(&epochs, old, 0, &[]), Verdict::Untouched);
     }
 }

@@ -1,4 +1,4 @@
-//! Keys against ciborium as the oracle, and what must and must not be told apart (FAILURES K1 to K9, 56 to 62).
+//! Keys against ciborium as the oracle, and what must and must not be told apart (statements K1 to K9, 56 to 62).
 
 use std::collections::{BTreeMap, HashSet};
 

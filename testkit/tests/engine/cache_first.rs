@@ -28,7 +28,7 @@ async fn fresh_until_and_not_at_the_end_of_freshness() {
     broker.calls("shop.get").assert_times(2);
 }
 
-/// Age counts from when the request was sent (FAILURES 37).
+/// Age counts from when the request was sent (statement 37).
 #[tokio::test(start_paused = true)]
 async fn an_answer_ages_while_it_travels() {
     let broker = FakeBroker::new();
@@ -73,7 +73,7 @@ async fn a_stale_answer_is_served_while_one_refresh_runs_behind() {
     assert_eq!((*fresh, fresh.outcome().is_stale()), (2, false));
 }
 
-/// FAILURES 44: a key that is asked for seldom is never served older than both windows together.
+/// Statement 44: a key that is asked for seldom is never served older than both windows together.
 #[tokio::test(start_paused = true)]
 async fn beyond_revalidation_the_service_is_asked_first() {
     let broker = FakeBroker::new();
@@ -144,7 +144,7 @@ async fn refreshes_are_bounded_and_the_surplus_is_counted() {
     assert_eq!(broker.in_flight(), 0, "a refresh that hangs is given up");
 }
 
-/// FAILURES 43: entries of one moment do not end in one moment, and jitter moves no other limit.
+/// Statement 43: entries of one moment do not end in one moment, and jitter moves no other limit.
 #[tokio::test(start_paused = true)]
 async fn jitter_spreads_the_end_of_freshness() {
     let broker = FakeBroker::new();

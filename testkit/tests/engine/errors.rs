@@ -111,7 +111,7 @@ async fn what_cannot_be_sent_is_not_sent() {
     broker.all_calls().assert_times(0);
 }
 
-/// FAILURES 80: neither Display nor Debug of anything public shows what callers and services said to each other.
+/// Statement 80: neither Display nor Debug of anything public shows what callers and services said to each other.
 #[tokio::test(start_paused = true)]
 async fn nothing_shows_arguments_values_or_tokens() {
     let broker = FakeBroker::new();

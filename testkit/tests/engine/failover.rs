@@ -112,7 +112,7 @@ async fn with_nothing_cached_the_call_limit_ends_it() {
     assert_eq!(start.elapsed(), S(2));
 }
 
-/// An entry that appears while the call is under way is used; one that expires meanwhile is not (FAILURES 27, 28).
+/// An entry that appears while the call is under way is used; one that expires meanwhile is not (statements 27, 28).
 #[tokio::test(start_paused = true)]
 async fn what_counts_is_what_is_cached_at_the_fallback() {
     let broker = FakeBroker::new();
@@ -217,7 +217,7 @@ impl Store for Counting {
     }
 }
 
-/// FAILURES 70.
+/// (Statement 70.)
 #[tokio::test(start_paused = true)]
 async fn a_healthy_service_needs_no_read_of_the_store() {
     let broker = FakeBroker::new();
@@ -234,7 +234,7 @@ async fn a_healthy_service_needs_no_read_of_the_store() {
     assert_eq!(reads.load(Ordering::Relaxed), 0);
 }
 
-/// An older request whose reply comes later does not replace a newer one's (FAILURES 6).
+/// An older request whose reply comes later does not replace a newer one's (statement 6).
 #[tokio::test(start_paused = true)]
 async fn replies_are_ordered_by_when_they_were_asked_for() {
     let broker = FakeBroker::new();
@@ -256,7 +256,7 @@ async fn replies_are_ordered_by_when_they_were_asked_for() {
     assert_eq!(*third, "newer");
 }
 
-/// A slow failing call never changes what a later one stored (FAILURES 7), not even a definitive failure.
+/// A slow failing call never changes what a later one stored (statement 7), not even a definitive failure.
 #[tokio::test(start_paused = true)]
 async fn an_older_definitive_error_does_not_evict_a_newer_answer() {
     let broker = FakeBroker::new();

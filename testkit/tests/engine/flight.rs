@@ -14,7 +14,7 @@ fn cache_first(client: &Client) -> CacheFirstRpcProxy {
     CacheFirstRpcProxy::new("shop", client)
 }
 
-/// FAILURES 12: the caller who started the request leaves; the others get the answer of the one request.
+/// Statement 12: the caller who started the request leaves; the others get the answer of the one request.
 #[tokio::test(start_paused = true)]
 async fn the_first_caller_may_leave() {
     let broker = FakeBroker::new();
@@ -30,7 +30,7 @@ async fn the_first_caller_may_leave() {
     assert_eq!(second.await.unwrap().unwrap(), "fwd=miss; stored; collapsed");
 }
 
-/// FAILURES 15: an error goes to all who wait, in one call's time.
+/// Statement 15: an error goes to all who wait, in one call's time.
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_shared_and_not_remembered() {
     let broker = FakeBroker::new();
@@ -58,7 +58,7 @@ async fn a_failure_is_shared_and_not_remembered() {
     );
 }
 
-/// FAILURES 14: each caller has its own limit, whoever's request it waits for.
+/// Statement 14: each caller has its own limit, whoever's request it waits for.
 #[tokio::test(start_paused = true)]
 async fn each_who_waits_keeps_its_own_limit() {
     let broker = FakeBroker::new();
@@ -79,7 +79,7 @@ async fn each_who_waits_keeps_its_own_limit() {
     assert_eq!(long.await.unwrap(), (true, S(5)));
 }
 
-/// FAILURES 17: a request that hangs does not capture its key.
+/// Statement 17: a request that hangs does not capture its key.
 #[tokio::test(start_paused = true)]
 async fn a_hung_request_is_not_joined_for_ever() {
     let broker = FakeBroker::new();
@@ -133,7 +133,7 @@ async fn a_request_that_the_broker_has_dropped_is_not_joined() {
     );
 }
 
-/// FAILURES 16: a transport that panics is an error for all who wait, and the key works on the next call.
+/// Statement 16: a transport that panics is an error for all who wait, and the key works on the next call.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_error_and_leaves_nothing_behind() {
     let transport = transport_fn({
@@ -159,7 +159,7 @@ async fn a_panic_is_an_error_and_leaves_nothing_behind() {
     assert_eq!(*call().await.unwrap(), 7);
 }
 
-/// FAILURES 13, 19, 33: whatever callers do, nothing stays.
+/// Statements 13, 19, 33: whatever callers do, nothing stays.
 #[tokio::test(start_paused = true)]
 async fn everything_ends_when_everybody_has_left() {
     let broker = FakeBroker::new();
@@ -248,7 +248,7 @@ async fn one_entry_serves_callers_of_different_types() {
     );
 }
 
-/// FAILURES 33: with the proxy its requests go that nobody waits for.
+/// Statement 33: with the proxy its requests go that nobody waits for.
 #[tokio::test(start_paused = true)]
 async fn dropping_the_proxy_leaves_no_request_behind() {
     let broker = FakeBroker::new();
@@ -289,4 +289,28 @@ async fn a_hurried_caller_does_not_hurry_the_request() {
         broker.all_calls().first().unwrap().request.expiration,
         Some(S(30))
     );
+}
+
+/// Patience counts from the request, not from the caller: who joins one that has been silent for long gets the cached
+/// answer at once. (Otherwise each caller of a hot key waited, and the breaker saw one failure in ten seconds.)
+#[tokio::test(start_paused = true)]
+async fn who_joins_a_silent_request_need_not_find_out_again() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(Answer::never());
+    let policy = CacheFirst::fresh_for(S(10)).failover_timeout(MS(200));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    call().await;
+    sleep(S(10)).await;
+    let mut waited = std::time::Duration::ZERO;
+    for _ in 0..100 {
+        let start = Instant::now();
+        assert_eq!(call().await.outcome().reason(), Reason::FailoverTimeout);
+        waited += start.elapsed();
+        sleep(MS(50)).await;
+    }
+    assert_eq!(waited, MS(200));
+    broker.calls("shop.get").assert_times(2);
 }

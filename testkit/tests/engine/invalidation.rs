@@ -1,4 +1,4 @@
-//! Invalidation always wins: over fills under way, late replies, refreshes, and whoever joins them (FAILURES 1 to 11).
+//! Invalidation always wins: over fills under way, late replies, refreshes, and whoever joins them (statements 1 to 11).
 
 use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, Client, MemoryStore, Reply, Scope};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
@@ -52,7 +52,7 @@ async fn a_stored_answer_is_gone_at_once_and_for_failover_too() {
     }
 }
 
-/// FAILURES 1, 2: who waits gets the reply; it is not stored, and no later caller joins.
+/// Statements 1, 2: who waits gets the reply; it is not stored, and no later caller joins.
 #[tokio::test(start_paused = true)]
 async fn a_request_under_way_neither_fills_the_cache_nor_is_joined() {
     for how in 0..5 {
@@ -77,7 +77,7 @@ async fn a_request_under_way_neither_fills_the_cache_nor_is_joined() {
     }
 }
 
-/// FAILURES 4: a refresh and a late reply of before the invalidation come to nothing, also when a new answer was stored
+/// Statement 4: a refresh and a late reply of before the invalidation come to nothing, also when a new answer was stored
 /// and invalidated again meanwhile.
 #[tokio::test(start_paused = true)]
 async fn late_replies_and_refreshes_do_not_bring_it_back() {
@@ -101,7 +101,7 @@ async fn late_replies_and_refreshes_do_not_bring_it_back() {
     assert!(call().await.unwrap_err().remote().unwrap().is("Boom"));
 }
 
-/// FAILURES 10: expired is stale, and may still stand in.
+/// Statement 10: expired is stale, and may still stand in.
 #[tokio::test(start_paused = true)]
 async fn what_is_expired_stands_in_for_an_error_only() {
     for one in [true, false] {
@@ -259,4 +259,18 @@ async fn a_methods_own_limit_holds_past_the_cache_too() {
     let error = shop.call::<u64, _>("rates", ()).bypass().await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
     assert_eq!(start.elapsed(), S(2));
+}
+
+/// However many other calls are invalidated, one that was stays so, in every store of the client.
+#[tokio::test(start_paused = true)]
+async fn what_was_invalidated_long_ago_does_not_come_back() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply_with(|call| Answer::ok(call.number));
+    let client = client(&broker);
+    let (one, two) = (cache_first(&client), cache_first(&client));
+    assert_eq!(*two.call::<u64, _>("get", (0,)).await.unwrap(), 1);
+    for n in 0..70_000u64 {
+        one.call::<u64, _>("get", (n,)).invalidate().await;
+    }
+    assert_eq!(*two.call::<u64, _>("get", (0,)).await.unwrap(), 2);
 }

@@ -1,4 +1,7 @@
 //! Core's behaviour, against the fake broker, in virtual time.
+//!
+//! Numbers of statements are those of the project's list of ways in which caches fail: they stay with their tests, so
+//! that none of the list is forgotten.
 
 mod breaker;
 mod cache_first;

@@ -1,4 +1,4 @@
-//! Each call has one outcome, and the counters add up (FAILURES 82).
+//! Each call has one outcome, and the counters add up (statement 82).
 
 use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, Reply, Source};
 use nameko_cachetools_testkit::{Answer, FakeBroker};

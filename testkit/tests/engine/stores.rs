@@ -1,4 +1,4 @@
-//! Whatever a store does, a call ends no worse than without one (FAILURES 25, 65).
+//! Whatever a store does, a call ends no worse than without one (statements 25, 65).
 
 use std::{
     collections::HashMap,
@@ -193,7 +193,7 @@ async fn namespaces_keep_clients_apart() {
     }
 }
 
-/// Entries that a slow store is still taking are bounded; the surplus is not stored (FAILURES 71).
+/// Entries that a slow store is still taking are bounded; the surplus is not stored (statement 71).
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_holds_no_more_entries_than_it_may() {
     let broker = FakeBroker::new();
