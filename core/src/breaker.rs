@@ -72,6 +72,15 @@ pub(crate) enum Circuit {
     Probe,
 }
 
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Answered,
+    /// After it had been counted as silent.
+    AnsweredLate,
+    Silent,
+}
+
 /// What is remembered of all methods of one service.
 #[derive(Default)]
 pub(crate) struct Circuits(Mutex<HashMap<String, Memory>>);
@@ -87,16 +96,20 @@ impl Circuits {
             .map_or(Circuit::Closed, |memory| memory.ask(now))
     }
 
-    /// Notes whether the service answered a call of `method`.
-    pub(crate) fn note(&self, method: &str, settings: Breaker, now: Moment, answered: bool) {
+    /// Notes how a request of `method` ended.
+    pub(crate) fn note(&self, method: &str, settings: Breaker, now: Moment, ending: Ending) {
         let mut circuits = self.lock();
         if !circuits.contains_key(method) && circuits.len() < Self::MOST {
-            circuits.insert(method.to_owned(), Memory::new(settings));
+            circuits.insert(method.to_owned(), Memory::new(settings, method));
         }
-        match circuits.get_mut(method) {
-            Some(memory) if answered => memory.succeeded(now),
-            Some(memory) => memory.failed(now),
-            None => {}
+        let Some(memory) = circuits.get_mut(method) else {
+            return;
+        };
+        match ending {
+            Ending::Answered => memory.succeeded(now),
+            // Alive, but no faster than patience allows: that closes nothing.
+            Ending::AnsweredLate => memory.failures = 0,
+            Ending::Silent => memory.failed(now),
         }
     }
 
@@ -132,13 +145,15 @@ struct Pause {
 }
 
 impl Memory {
-    fn new(settings: Breaker) -> Self {
+    fn new(settings: Breaker, method: &str) -> Self {
         Self {
             settings,
             failures: 0,
             recent: VecDeque::new(),
             open: None,
-            draws: 0,
+            draws: method.bytes().fold(0, |seed, byte| {
+                (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            }),
         }
     }
 
@@ -209,7 +224,7 @@ impl Memory {
     }
 
     fn pause(&mut self, now: Moment, length: Duration) {
-        // SplitMix64's finaliser: enough to keep methods and processes from looking at the same moment.
+        // SplitMix64's finaliser: enough to keep methods from looking at the same moment.
         self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.draws ^ self.draws >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let share = 0.8 + 0.4 * ((mixed >> 40) as f64 / (1u64 << 24) as f64);
@@ -232,7 +247,7 @@ mod tests {
     }
 
     fn memory() -> Memory {
-        Memory::new(Breaker::default())
+        Memory::new(Breaker::default(), "get")
     }
 
     #[test]
@@ -304,7 +319,7 @@ mod tests {
             .after_failures(1)
             .pauses(Duration::from_secs(10), Duration::from_secs(5))
             .at_ratio(1.0, 1000, Duration::from_nanos(S));
-        let mut memory = Memory::new(settings);
+        let mut memory = Memory::new(settings, "get");
         memory.failed(at(0.0));
         assert_eq!(
             (memory.ask(at(7.9)), memory.ask(at(12.1))),
@@ -318,7 +333,7 @@ mod tests {
     }
     #[test]
     fn the_longest_pause_there_is_does_no_harm() {
-        let mut memory = Memory::new(Breaker::default().pauses(Duration::MAX, Duration::MAX));
+        let mut memory = Memory::new(Breaker::default().pauses(Duration::MAX, Duration::MAX), "get");
         for _ in 0..20 {
             memory.pause(at(0.0), Duration::MAX);
             assert_eq!(memory.ask(at(1e6)), Circuit::Open);

@@ -122,11 +122,11 @@ impl<'a, T, P, K> Call<'a, T, P, K> {
     }
 
     /// Makes no call: forgets what is cached for this one, for failover too. An answer to it that is still on its way
-    /// is not cached, and no call made from now on joins it.
+    /// is not cached, and no call made from now on joins it. That holds at once; awaiting it frees what was stored.
     ///
     /// Context and [`shared`](Self::shared) say whose answer is meant, as for the call itself. For more than one call
     /// there is [`Client::invalidate`](crate::Client::invalidate).
-    pub async fn invalidate(self)
+    pub fn invalidate(self) -> impl Future<Output = ()> + Send + use<T, P, K>
     where
         P: Serialize,
         K: Serialize,
@@ -134,12 +134,11 @@ impl<'a, T, P, K> Call<'a, T, P, K> {
         let options = self.options.unwrap_or_default();
         self.engine
             .invalidate(self.method, &self.args, &options, Force::Hard)
-            .await;
     }
 
-    /// Makes no call: makes what is cached for this one stale. It is not served as fresh any more, and may still stand
-    /// in for an answer that fails or is slow.
-    pub async fn expire(self)
+    /// Makes no call: makes what is cached for this one stale, at once. It is not served as fresh any more, and may
+    /// still stand in for an answer that fails or is slow.
+    pub fn expire(self) -> impl Future<Output = ()> + Send + use<T, P, K>
     where
         P: Serialize,
         K: Serialize,
@@ -147,7 +146,6 @@ impl<'a, T, P, K> Call<'a, T, P, K> {
         let options = self.options.unwrap_or_default();
         self.engine
             .invalidate(self.method, &self.args, &options, Force::Soft)
-            .await;
     }
 
     fn with(mut self, set: impl FnOnce(&mut Options)) -> Self {

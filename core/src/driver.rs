@@ -43,6 +43,9 @@ where
             .answer()
             .await
         }
+        _ if call.options.mode == Mode::OnlyIfCached => Err(CallError::NotCached {
+            route: call.route.clone(),
+        }),
         (_, Err(reason)) => plain(&call, *reason).await,
         (None, Ok(_)) => plain(&call, Reason::Bypass).await,
     };
@@ -154,8 +157,10 @@ impl Attempt<'_> {
                     }
                     Plan::ServeAndRefresh => {
                         let circuit = self.cache.flights.circuit(&self.call.route, policy.as_ref());
-                        if circuit != Circuit::Open {
-                            self.refresh::<T>(circuit == Circuit::Probe);
+                        match circuit {
+                            Circuit::Closed => self.refresh::<T>(),
+                            Circuit::Open => {}
+                            Circuit::Probe => self.probe::<T>(),
                         }
                         return Ok(self.cached(slot, &found, Reason::Revalidating, None));
                     }
@@ -182,7 +187,7 @@ impl Attempt<'_> {
             && let Some(reply) = self.stand_in(Reason::CircuitOpen, None).await
         {
             if circuit == Circuit::Probe {
-                self.refresh::<T>(true);
+                self.probe::<T>();
             }
             return Ok(reply);
         }
@@ -197,7 +202,10 @@ impl Attempt<'_> {
                 landing = ticket.landing() => break landing,
                 () = tie(at(patience_ends)), if patience_ends.is_some() => {
                     patience_ends = None;
-                    flights.note_slow(&ticket, &self.call.route, policy);
+                    // Who does not wait at all has learned nothing.
+                    if patience != Some(Duration::ZERO) {
+                        flights.note_slow(&ticket, &self.call.route, policy);
+                    }
                     if let Some(reply) = self.stand_in(Reason::FailoverTimeout, None).await {
                         return Ok(reply);
                     }
@@ -259,6 +267,7 @@ impl Attempt<'_> {
             policy: Arc::clone(&self.rule.policy),
             decode: decoded::<T>,
             limit,
+            joins: self.call.options.mode != Mode::Reload,
         }
     }
 
@@ -343,18 +352,28 @@ impl Attempt<'_> {
     }
 
     /// Fetches a new answer behind a stale one: one per key, and not too many in all.
-    fn refresh<T>(&self, probe: bool)
+    fn refresh<T>(&self)
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let Ok(place) = Arc::clone(&self.cache.refreshes).try_acquire_owned() else {
             return self.call.engine.counters.refresh_skipped();
         };
-        let limit = self.flight_limit();
-        let mission = self.mission::<T>(limit.or(Some(REFRESH_LIMIT)));
+        let limit = self.flight_limit().or(Some(REFRESH_LIMIT));
         self.cache
             .flights
-            .refresh(mission, self.call.request(limit), place, probe);
+            .refresh(self.mission::<T>(limit), self.call.request(limit), place);
+    }
+
+    /// Looks behind a cached answer whether the service is alive.
+    fn probe<T>(&self)
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let limit = self.flight_limit().or(Some(REFRESH_LIMIT));
+        self.cache
+            .flights
+            .probe(self.mission::<T>(limit), self.call.request(limit));
     }
 }
 

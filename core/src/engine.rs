@@ -232,27 +232,32 @@ impl Engine {
         }
     }
 
-    /// Invalidates one call's answers: the barrier at once, and then what is stored.
-    pub(crate) async fn invalidate<P: Serialize, K: Serialize>(
-        &self,
+    /// Invalidates one call's answers, at once. What comes of it frees the memory of what was stored.
+    pub(crate) fn invalidate<P: Serialize, K: Serialize>(
+        self: &Arc<Self>,
         method: &str,
         args: &Args<P, K>,
         options: &Options,
         force: Force,
-    ) {
+    ) -> impl Future<Output = ()> + Send + 'static + use<P, K> {
         let context = match &options.context {
             None => self.client.context().clone(),
             Some(own) => self.client.context().merged(own),
         };
         // What has no key is not cached.
-        let (Some(cache), Ok(key)) = (&self.cache, self.key(method, args, options, &context)) else {
-            return;
-        };
-        cache
-            .epochs
-            .raise_call(&key, Sent::now(self.client.clock()), force);
-        if force == Force::Hard {
-            cache.shelf.remove(&key, None).await;
+        let key = self.key(method, args, options, &context).ok();
+        if let Some(key) = &key {
+            self.client
+                .epochs()
+                .raise_call(key, Sent::now(self.client.clock()), force);
+        }
+        let stored = key
+            .filter(|_| force == Force::Hard)
+            .zip(self.cache.as_ref().map(|cache| Arc::clone(&cache.shelf)));
+        async move {
+            if let Some((key, shelf)) = stored {
+                shelf.remove(&key, None).await;
+            }
         }
     }
 

@@ -18,11 +18,11 @@ use tracing::Instrument as _;
 
 use crate::{
     backoff::Backoffs,
-    breaker::{Circuit, Circuits},
+    breaker::{Circuit, Circuits, Ending},
     clock::Clock,
     entry::{Entry, Sent, Tags},
-    error::CallError,
-    invalidate::{Epochs, Verdict},
+    error::{CallError, Delivery},
+    invalidate::{Epochs, Force, Verdict},
     key::Key,
     message::Request,
     policy::Policy,
@@ -55,6 +55,8 @@ pub(crate) struct Mission {
     pub(crate) decode: Decode,
     /// How long the reply is of use to anybody.
     pub(crate) limit: Option<Duration>,
+    /// Whether the answer to a request that was made earlier will do.
+    pub(crate) joins: bool,
 }
 
 /// All flights of one proxy.
@@ -82,6 +84,8 @@ struct Flight {
     started: Instant,
     /// Afterwards it may hang, or the broker may have dropped its request.
     joinable_for: Duration,
+    /// Whether it was started for the cache, and nobody has to wait for it.
+    behind: bool,
     /// Its place among all requests and invalidations, taken before it is sent.
     sent: Sent,
     tags: Tags,
@@ -119,12 +123,13 @@ impl Flights {
         let share = mission.policy.single_flight();
         let mut active = self.active();
         if share
+            && mission.joins
             && let Some(flight) = active.get(&mission.key)
             && self.may_join(flight, &mission.key, &request.route)
         {
             return (Ticket::of(flight), true);
         }
-        let flight = Flight::new(self.clock, mission.tags.clone(), &request);
+        let flight = Flight::new(self.clock, &mission, &request, false);
         let ticket = Ticket::of(&flight);
         if share {
             active.insert(mission.key.clone(), Arc::clone(&flight));
@@ -134,28 +139,30 @@ impl Flights {
         (ticket, false)
     }
 
-    /// Starts a flight that nobody waits for, unless one for the same key is under way, or (but for a probe) failed just
-    /// now. It holds `place` until it ends.
-    pub(crate) fn refresh(
-        self: &Arc<Self>,
-        mission: Mission,
-        request: Request,
-        place: OwnedSemaphorePermit,
-        probe: bool,
-    ) {
+    /// Starts a flight that nobody waits for, unless one for the same key is under way, or failed just now. It holds
+    /// `place` until it ends.
+    pub(crate) fn refresh(self: &Arc<Self>, mission: Mission, request: Request, place: OwnedSemaphorePermit) {
         let mut active = self.active();
-        let is_under_way = |flight| self.may_join(flight, &mission.key, &request.route);
-        if active
-            .get(&mission.key)
-            .is_some_and(|flight| is_under_way(flight))
-            || !probe && self.backoffs.hold(&mission.key, self.clock.now_exact())
+        let is_under_way = |flight: &Arc<Flight>| {
+            self.may_join(flight, &mission.key, &request.route)
+                || flight.behind && self.judge(flight, &mission.key, &request.route) == Verdict::Untouched
+        };
+        if active.get(&mission.key).is_some_and(is_under_way)
+            || self.backoffs.hold(&mission.key, self.clock.now_exact())
         {
             return;
         }
-        let flight = Flight::new(self.clock, mission.tags.clone(), &request);
+        let flight = Flight::new(self.clock, &mission, &request, true);
         active.insert(mission.key.clone(), Arc::clone(&flight));
         drop(active);
         self.launch(flight, mission, request, Some(place));
+    }
+
+    /// Starts a flight that nobody waits for, to see whether the service is alive.
+    pub(crate) fn probe(self: &Arc<Self>, mission: Mission, request: Request) {
+        let flight = Flight::new(self.clock, &mission, &request, true);
+        self.active().insert(mission.key.clone(), Arc::clone(&flight));
+        self.launch(flight, mission, request, None);
     }
 
     /// Not if it may be lost, and not if its answer was invalidated before it came.
@@ -185,7 +192,7 @@ impl Flights {
             flight,
             mission,
             route,
-            place,
+            _place: place,
         };
         tokio::spawn(seat.fly(request).in_current_span());
     }
@@ -201,14 +208,14 @@ impl Flights {
     /// Notes that a request got no answer for as long as the policy has patience.
     pub(crate) fn note_slow(&self, ticket: &Ticket, route: &Route, policy: &dyn Policy) {
         if !ticket.0.slow.swap(true, Ordering::Relaxed) {
-            self.note(route, policy, false);
+            self.note(route, policy, Ending::Silent);
         }
     }
 
-    fn note(&self, route: &Route, policy: &dyn Policy, answered: bool) {
+    fn note(&self, route: &Route, policy: &dyn Policy, ending: Ending) {
         if let Some(settings) = policy.breaker() {
             self.circuits
-                .note(route.method(), settings, self.clock.now_exact(), answered);
+                .note(route.method(), settings, self.clock.now_exact(), ending);
         }
     }
 
@@ -260,70 +267,97 @@ struct Seat {
     flight: Arc<Flight>,
     mission: Mission,
     route: Route,
-    /// The place among the refreshes, if it is one: nobody has to wait for those.
-    place: Option<OwnedSemaphorePermit>,
+    /// The place among the refreshes, if it is one.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Seat {
     async fn fly(self, request: Request) {
-        if self.place.is_none() && self.retire() {
+        if !self.flight.behind && self.retire() {
             return; // everybody left before anything was sent
         }
         let reply = tokio::select! {
             biased;
             reply = self.flights.transport.request(request) => reply,
-            () = self.given_up() => return,
+            () = self.given_up() => {
+                if self.flight.behind && self.flights.abandoned.get().is_none() {
+                    self.note(None);
+                    self.pause(true);
+                }
+                return;
+            }
         };
         let result = reply
             .map_err(|error| CallError::transport(self.route.clone(), error))
             .and_then(|response| wire::result(&self.route, response));
-        self.note(&result);
-        self.land(match result {
-            Ok(body) => Ok(self.commit(body).await),
-            Err(error) => {
-                if self.mission.policy.is_definitive(&error) {
-                    self.flights
-                        .shelf
-                        .evict(&self.mission.key, self.flight.sent)
-                        .await;
-                }
-                Err(error)
+        self.note(Some(&result));
+        match result {
+            Ok(body) => {
+                let (entry, decoded, stored) = self.commit(body).await;
+                self.pause(!decoded);
+                self.land(Ok((entry, stored)));
             }
-        });
+            Err(error) => {
+                let (key, sent) = (&self.mission.key, self.flight.sent);
+                let is_definitive = self.mission.policy.is_definitive(&error);
+                if is_definitive {
+                    // Nor may an older answer, still on its way, bring back what is no more.
+                    self.flights.epochs.raise_call(key, sent, Force::Hard);
+                }
+                self.pause(true);
+                self.land(Err(error));
+                if is_definitive {
+                    self.flights.shelf.evict(key, sent).await;
+                }
+            }
+        }
     }
 
-    /// Remembers how it went: for the breaker, and for the next refresh of this key.
-    fn note(&self, result: &Result<Bytes, CallError>) {
-        let (flights, policy) = (&self.flights, self.mission.policy.as_ref());
-        let answered = !result.as_ref().is_err_and(CallError::is_unavailable);
-        if answered || !self.flight.slow.load(Ordering::Relaxed) {
-            flights.note(&self.route, policy, answered);
-        }
-        if result.is_ok() {
-            flights.backoffs.forget(&self.mission.key);
-        } else if self.place.is_some() {
-            flights
-                .backoffs
-                .note(&self.mission.key, flights.clock.now_exact());
+    /// Remembers for the breaker how it went; `None`: there was silence to the end.
+    fn note(&self, result: Option<&Result<Bytes, CallError>>) {
+        let ending = match result {
+            Some(Ok(_)) => Ending::Answered,
+            None => Ending::Silent,
+            Some(Err(error)) if error.is_unavailable() => Ending::Silent,
+            Some(Err(error)) if error.delivery() == Delivery::Answered => Ending::Answered,
+            Some(Err(_)) => return, // never sent: that says nothing about the service
+        };
+        let was_slow = self.flight.slow.swap(true, Ordering::Relaxed);
+        let ending = match ending {
+            Ending::Silent if was_slow => return, // counted already
+            Ending::Answered if was_slow => Ending::AnsweredLate,
+            ending => ending,
+        };
+        self.flights
+            .note(&self.route, self.mission.policy.as_ref(), ending);
+    }
+
+    /// Lets the next refresh of this key wait, if this one failed.
+    fn pause(&self, failed: bool) {
+        let (flights, key) = (&self.flights, &self.mission.key);
+        if !failed {
+            flights.backoffs.forget(key);
+        } else if self.flight.behind {
+            flights.backoffs.note(key, flights.clock.now_exact());
         }
     }
 
     /// Stores the reply, unless its kind was invalidated after it was asked for, or a newer one is there. Those who
-    /// wait get it in any case.
-    async fn commit(&self, body: Bytes) -> (Entry, bool) {
+    /// wait get it in any case. Says whether it could be decoded, and whether it is stored.
+    async fn commit(&self, body: Bytes) -> (Entry, bool, bool) {
         let (flights, key) = (&self.flights, &self.mission.key);
         let untouched = || flights.judge(&self.flight, key, &self.route) == Verdict::Untouched;
         let (sent, tags) = (self.flight.sent, self.flight.tags.clone());
         let Some(entry) = (self.mission.decode)(&self.route, sent, &tags, &body) else {
             // Not stored, lest it replace a good one; those who joined may want another type and decode their own.
-            return (Entry::undecoded(sent, tags, body), false);
+            return (Entry::undecoded(sent, tags, body), false, false);
         };
         let stored = untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
         if stored && !untouched() {
             flights.shelf.remove(key, Some(&entry)).await;
-            return (entry, false);
+            return (entry, true, false);
         }
-        (entry, stored)
+        (entry, true, stored)
     }
 
     /// Pending while somebody waits, and for as long after that as the reply is worth harvesting.
@@ -331,7 +365,7 @@ impl Seat {
         let (flights, flight) = (&self.flights, &self.flight);
         loop {
             let mut harvest = None;
-            if self.place.is_none() {
+            if !self.flight.behind {
                 while !flight.is_deserted() {
                     flight.left.notified().await;
                 }
@@ -340,7 +374,7 @@ impl Seat {
                     flights.forgotten.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            if harvest.is_some() || self.place.is_some() {
+            if harvest.is_some() || self.flight.behind {
                 let ends = self
                     .mission
                     .limit
@@ -404,7 +438,7 @@ impl Drop for Seat {
 }
 
 impl Flight {
-    fn new(clock: Clock, tags: Tags, request: &Request) -> Arc<Self> {
+    fn new(clock: Clock, mission: &Mission, request: &Request, behind: bool) -> Arc<Self> {
         Arc::new(Self {
             landing: SetOnce::new(),
             waiting: AtomicUsize::new(0),
@@ -413,8 +447,9 @@ impl Flight {
             joinable_for: request
                 .expiration
                 .map_or(JOIN_WINDOW, |life| life.min(JOIN_WINDOW)),
+            behind,
             sent: Sent::now(clock),
-            tags,
+            tags: mission.tags.clone(),
             slow: AtomicBool::new(false),
         })
     }

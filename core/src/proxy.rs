@@ -240,7 +240,9 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
     /// Caches this method, by a policy of its own, whatever the other settings say. It may be called for any number of
     /// methods.
     pub fn method(mut self, name: impl Into<String>, policy: impl Policy) -> Self {
-        self.own.push((name.into(), Arc::new(policy)));
+        let name = name.into();
+        self.own.retain(|(other, _)| *other != name);
+        self.own.push((name, Arc::new(policy)));
         self
     }
 
@@ -256,7 +258,11 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
     ///     .build(&client);
     /// ```
     pub fn invalidates(mut self, method: impl Into<String>, scopes: impl IntoIterator<Item = Scope>) -> Self {
-        self.setters.push((method.into(), scopes.into_iter().collect()));
+        let (method, scopes) = (method.into(), scopes.into_iter());
+        match self.setters.iter_mut().find(|(other, _)| *other == method) {
+            Some((_, all)) => *all = all.iter().cloned().chain(scopes).collect(),
+            None => self.setters.push((method, scopes.collect())),
+        }
         self
     }
 

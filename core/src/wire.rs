@@ -112,9 +112,18 @@ pub(crate) fn result(route: &Route, response: Response) -> Result<Bytes, CallErr
             _ => malformed("its `error` is not an object with an `exc_type`".into()),
         }),
         _ => match envelope.result {
-            Some(result) => Ok(response.body.slice_ref(result.get().as_bytes())),
+            Some(result) => Ok(lean(&response.body, result.get())),
             None => Err(malformed("it has neither `result` nor `error`".into())),
         },
+    }
+}
+
+/// The result as a slice of the body, or as a copy if the slice would keep alive much more than itself.
+fn lean(body: &Bytes, result: &str) -> Bytes {
+    if body.len() > 2 * result.len() + 256 {
+        Bytes::copy_from_slice(result.as_bytes())
+    } else {
+        body.slice_ref(result.as_bytes())
     }
 }
 
@@ -193,15 +202,22 @@ pub(crate) fn decode<T: DeserializeOwned>(route: &Route, result: &[u8]) -> Resul
 #[error("{0}")]
 struct Mismatch(String);
 
-/// serde's messages quote what they found: `invalid type: string "secret", expected u64`. Names of fields and
-/// variants, which come from the caller's own type, stay.
+/// serde's messages quote what they found: `invalid type: string "secret", expected u64`. What stays is what comes from
+/// the caller's own type, and the place.
 fn without_values(message: &str) -> String {
-    let Some((found, expected)) = message.split_once(", expected ") else {
+    if let Some((found, expected)) = message.rsplit_once(", expected ") {
+        let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+        let kind = kind.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | ' '));
+        return format!("{kind}, expected {expected}");
+    }
+    if ["missing field", "duplicate field"]
+        .iter()
+        .any(|known| message.starts_with(known))
+    {
         return message.to_owned();
-    };
-    let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
-    let kind = kind.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | ' '));
-    format!("{kind}, expected {expected}")
+    }
+    let place = message.rfind(" at line ").map_or("", |at| &message[at..]);
+    format!("its type refuses a value{place}")
 }
 
 #[cfg(test)]
@@ -373,6 +389,15 @@ mod tests {
         struct Product {
             #[allow(dead_code)]
             price: u64,
+            #[allow(dead_code)]
+            #[serde(default, deserialize_with = "refused")]
+            secret: (),
+        }
+        fn refused<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+            let found = String::deserialize(deserializer)?;
+            Err(serde::de::Error::custom(format_args!(
+                "{found} is not what I like"
+            )))
         }
         for (json, reason) in [
             (
@@ -382,6 +407,14 @@ mod tests {
             (br#"{"price": -77}"#, "invalid value: integer, expected u64"),
             (br#"{"name": "canary"}"#, "missing field `price`"),
             (br#""canary""#, "invalid type: string, expected struct Product"),
+            (
+                br#"{"price": "a, expected canary"}"#,
+                "invalid type: string, expected u64 at line 1 column",
+            ),
+            (
+                br#"{"price": 1, "secret": "canary"}"#,
+                "its type refuses a value at line 1 column",
+            ),
         ] {
             let error = decode::<Product>(&route(), json).unwrap_err().to_string();
             assert!(

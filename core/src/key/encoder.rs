@@ -11,6 +11,9 @@ pub(super) const MAX_DEPTH: u16 = 64;
 /// Largest arguments that are looked at, in bytes of CBOR.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 
+/// Buffers larger than this are not kept for the next key.
+const KEPT_BYTES: usize = 64 << 10;
+
 /// Buffers that are kept from one key to the next.
 pub(super) struct Encoder {
     pub(super) bytes: Vec<u8>,
@@ -106,11 +109,17 @@ impl Encoder {
         }
     }
 
-    /// Empties the buffers and keeps their memory.
+    /// Empties the buffers and keeps their memory, unless it is much.
     pub(super) fn reset(&mut self) {
         self.bytes.clear();
         self.entries.clear();
+        self.scratch.clear();
         self.depth = 0;
+        if self.bytes.capacity().max(self.scratch.capacity()) > KEPT_BYTES {
+            self.bytes.shrink_to(KEPT_BYTES);
+            self.scratch.shrink_to(KEPT_BYTES);
+            self.entries.shrink_to(KEPT_BYTES / size_of::<Span>());
+        }
     }
 
     #[inline]

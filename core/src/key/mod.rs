@@ -24,9 +24,6 @@ const VERSION: u64 = 1;
 /// Arguments beyond this many bytes stand in the key as their digest.
 const DIGEST_BEYOND: usize = 256 << 10;
 
-/// Buffers larger than this are not kept for the next key.
-const KEPT_BYTES: usize = 64 << 10;
-
 /// The identity of a call: canonical CBOR (RFC 8949 section 4.2.1) of all that distinguishes it.
 ///
 /// An array of format version, namespace, service, the identity-bearing context (see [`Context`]), method,
@@ -140,7 +137,7 @@ impl Prefix {
 /// Writes what of the context tells callers apart: the user id, else a digest of the auth token; the language; every
 /// other key. Call ids, user agent and trace context do not.
 fn identity(context: &Context, encoder: &mut Encoder) -> Result<(), Unkeyable> {
-    let has_user = context.get(context::USER_ID).is_some();
+    let has_user = context.get(context::USER_ID).is_some_and(|id| !id.is_null());
     let varies =
         |name: &str| !(context::NOT_IDENTITY.contains(&name) || name == context::AUTH_TOKEN && has_user);
     let mut map = encoder.container(MAP, None, false)?;
@@ -219,9 +216,7 @@ fn show_key<P: Serialize, K: Serialize, R>(
         bytes,
     };
     let result = f(&key);
-    if key.bytes.capacity() <= KEPT_BYTES {
-        encoder.bytes = key.bytes;
-    }
+    encoder.bytes = key.bytes;
     Ok(result)
 }
 

@@ -88,8 +88,9 @@ impl<'a> Serializer for &'a mut Encoder {
         self.serialize_u64(v.into())
     }
 
+    /// As JSON writes it: `0.1f32` goes out as `0.1`, not as the digits of the double next to it.
     fn serialize_f32(self, v: f32) -> Done {
-        self.serialize_f64(v.into())
+        self.serialize_f64(v.to_string().parse().unwrap_or(v.into()))
     }
 
     fn serialize_f64(self, v: f64) -> Done {

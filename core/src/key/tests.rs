@@ -227,6 +227,8 @@ fn types_are_told_apart() {
     ];
     let distinct: HashSet<_> = one.iter().map(Key::as_bytes).collect();
     assert_eq!(distinct.len(), one.len());
+    assert_eq!(key((0.1f32,)), key((0.1f64,)), "both go out as 0.1");
+    assert_ne!(key((0.1f32,)), key((f64::from(0.1f32),)));
     assert_eq!(key(args![a = 1, bb = 2]), key(args![bb = 2, a = 1]));
     assert_eq!(key(vec![1, 2]), key((1, 2)));
     assert_eq!(key(()), key(args![]));

@@ -195,3 +195,46 @@ async fn jitter_ends_no_refreshing_behind() {
         assert!(get(n).await.unwrap().outcome().is_stale(), "{n}");
     }
 }
+
+/// Statements 45, 51: a refresh that meets silence is one at a time per key, and is repeated after pauses.
+#[tokio::test(start_paused = true)]
+async fn silence_is_a_failed_refresh() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(Answer::never());
+    let policy = CacheFirst::fresh_for(S(10))
+        .stale_while_revalidate(S(10_000))
+        .breaker(None);
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    for _ in 0..600 {
+        let _: Reply<u64> = shop.call("get", ()).await.unwrap();
+        sleep(S(1)).await;
+    }
+    let calls = broker.calls("shop.get");
+    assert_eq!(calls.max_in_flight(), 1);
+    assert!(
+        (9..=16).contains(&calls.count()),
+        "{}: each takes 30 s, and then there is a pause",
+        calls.count()
+    );
+}
+
+/// A reply that does not decode is a failed refresh, too.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_of_another_type_is_paused() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(json!("text"));
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(1000));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let _: Reply<u64> = shop.call("get", ()).await.unwrap();
+    sleep(S(10)).await;
+    for _ in 0..200 {
+        let stale: Reply<u64> = shop.call("get", ()).await.unwrap();
+        assert_eq!(*stale, 1);
+        sleep(MS(100)).await;
+    }
+    broker.calls("shop.get").assert_times(1 + 5); // after 0, 1, 3, 7 and 15 s
+}

@@ -197,3 +197,42 @@ async fn publishing_options_reach_the_transport() {
         "a call with a limit expires with it; one without, as in nameko, never"
     );
 }
+
+/// Whatever the reason that a call has no part in the cache, `only_if_cached` sends nothing.
+#[tokio::test(start_paused = true)]
+async fn only_if_cached_never_sends_anything() {
+    let broker = FakeBroker::new();
+    broker.on("shop.buy").expect(0).reply(json!(1));
+    let client = client(&broker);
+    let shop = CacheFirstRpcProxy::builder("shop").except(["buy"]).build(&client);
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    for result in [
+        shop.call::<u64, _>("buy", ()).only_if_cached().await,
+        client
+            .service("shop")
+            .call::<u64, _>("buy", ())
+            .only_if_cached()
+            .await,
+        shop.call::<u64, _>("get", (&deep,)).only_if_cached().await,
+    ] {
+        assert!(matches!(result, Err(CallError::NotCached { .. })));
+    }
+}
+
+/// The read after one's own write must not be answered with a request of before it.
+#[tokio::test(start_paused = true)]
+async fn reload_joins_no_earlier_request() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .expect(2)
+        .after(S(1))
+        .reply_with(|call| Answer::ok(call.number));
+    let shop = CacheFirstRpcProxy::new("shop", &client(&broker));
+    let call = || shop.call::<u64, _>("get", ());
+    let (first, reloaded) = tokio::join!(call(), async {
+        sleep(std::time::Duration::from_millis(500)).await;
+        call().reload().await
+    });
+    assert_eq!((*first.unwrap(), *reloaded.unwrap()), (1, 2));
+}

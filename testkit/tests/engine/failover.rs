@@ -274,3 +274,22 @@ async fn an_older_definitive_error_does_not_evict_a_newer_answer() {
     assert_eq!(*newer.unwrap(), 2);
     assert_eq!(*call().await.unwrap(), 2);
 }
+
+/// A record that is gone does not come back with an answer of before, be it late.
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_does_not_bring_back_what_a_definitive_error_ended() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(Answer::ok(1).after(S(5)))
+        .then(Answer::error("NotFound", "gone").after(S(1)))
+        .then(Answer::error("Boom", "x"));
+    let shop = CachedRpcProxy::builder("shop")
+        .definitive(["NotFound"])
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await };
+    let (late, gone) = tokio::join!(call(), call());
+    assert_eq!(*late.unwrap(), 1);
+    assert!(gone.unwrap_err().remote().unwrap().is("NotFound"));
+    assert!(call().await.unwrap_err().remote().unwrap().is("Boom"));
+}

@@ -274,3 +274,28 @@ async fn what_was_invalidated_long_ago_does_not_come_back() {
     }
     assert_eq!(*two.call::<u64, _>("get", (0,)).await.unwrap(), 2);
 }
+
+/// What a method invalidates may be said in parts; a policy that is named again replaces the first.
+#[tokio::test(start_paused = true)]
+async fn settings_of_one_method_add_up_or_replace() {
+    let broker = FakeBroker::new();
+    for method in ["get", "list", "set"] {
+        broker
+            .on(&format!("shop.{method}"))
+            .reply_with(|call| Answer::ok(call.number));
+    }
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .method("get", CacheFirst::fresh_for(S(1)))
+        .method("get", CacheFirst::fresh_for(S(100)))
+        .invalidates("set", [Scope::method("shop", "get")])
+        .invalidates("set", [Scope::method("shop", "list")])
+        .build(&client(&broker));
+    let call = |method: &'static str| {
+        let shop = &shop;
+        async move { *shop.call::<u64, _>(method, ()).await.unwrap() }
+    };
+    assert_eq!((call("get").await, call("list").await), (1, 2));
+    sleep(S(2)).await;
+    assert_eq!((call("get").await, call("set").await), (1, 3));
+    assert_eq!((call("get").await, call("list").await), (4, 5));
+}
