@@ -14,9 +14,9 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// Most keys that have a pause at once; the surplus has none.
 const MOST: usize = 4096;
 
-/// The pauses of all keys of one proxy.
+/// The pauses of all keys of one proxy, by the keys' digests, which are short.
 #[derive(Default)]
-pub(crate) struct Backoffs(Mutex<HashMap<Key, Pause>>);
+pub(crate) struct Backoffs(Mutex<HashMap<[u8; 32], Pause>>);
 
 struct Pause {
     until: Moment,
@@ -26,21 +26,22 @@ struct Pause {
 impl Backoffs {
     /// Whether a refresh of `key` has to wait.
     pub(crate) fn hold(&self, key: &Key, now: Moment) -> bool {
-        self.lock().get(key).is_some_and(|pause| now < pause.until)
+        let pauses = self.lock();
+        !pauses.is_empty() && pauses.get(&key.digest()).is_some_and(|pause| now < pause.until)
     }
 
     /// A refresh of `key` failed: the next one waits 1 s, then 2, 4, .. up to 30 s.
     pub(crate) fn note(&self, key: &Key, now: Moment) {
-        let mut pauses = self.lock();
+        let (key, mut pauses) = (key.digest(), self.lock());
         let length = pauses
-            .get(key)
+            .get(&key)
             .map_or(FIRST, |pause| (pause.length * 2).min(LONGEST));
-        if pauses.len() >= MOST && !pauses.contains_key(key) {
+        if pauses.len() >= MOST && !pauses.contains_key(&key) {
             pauses.retain(|_, pause| now < pause.until);
         }
-        if pauses.len() < MOST || pauses.contains_key(key) {
+        if pauses.len() < MOST || pauses.contains_key(&key) {
             pauses.insert(
-                key.clone(),
+                key,
                 Pause {
                     until: now.after(length),
                     length,
@@ -51,10 +52,13 @@ impl Backoffs {
 
     /// `key` was fetched.
     pub(crate) fn forget(&self, key: &Key) {
-        self.lock().remove(key);
+        let mut pauses = self.lock();
+        if !pauses.is_empty() {
+            pauses.remove(&key.digest());
+        }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Pause>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Pause>> {
         // A map of pauses is whole after every step; a panic elsewhere changes nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

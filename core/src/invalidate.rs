@@ -91,8 +91,8 @@ struct Barriers {
     tags: HashMap<String, Barrier>,
     /// For whatever has a tag, in place of too many.
     all_tags: Barrier,
-    /// For single calls; `everything` stands in place of too many.
-    calls: HashMap<Key, Barrier>,
+    /// For single calls, by their keys' digests, which are short; `everything` stands in place of too many.
+    calls: HashMap<[u8; 32], Barrier>,
 }
 
 #[derive(Default)]
@@ -142,13 +142,14 @@ impl Epochs {
         if self.none_since(sent.moment()) {
             return Verdict::Untouched;
         }
+        let call = key.digest();
         let barriers = self.lock();
         let service = barriers.services.get(route.service());
         let found = [
             Some(&barriers.everything),
             service.map(|service| &service.barrier),
             service.and_then(|service| service.methods.get(route.method())),
-            barriers.calls.get(key),
+            barriers.calls.get(&call),
             (!tags.is_empty()).then_some(&barriers.all_tags),
         ];
         let tagged = tags.iter().filter_map(|tag| barriers.tags.get(tag));
@@ -178,7 +179,8 @@ impl Epochs {
 
     /// Invalidates the answers to one call that were asked for before `now`.
     pub(crate) fn raise_call(&self, key: &Key, now: Sent, force: Force) {
-        self.raising(now).call(key).raise(now, force);
+        let call = key.digest();
+        self.raising(now).call(call).raise(now, force);
     }
 
     /// The lock, with `latest` raised under it.
@@ -202,11 +204,11 @@ impl Barriers {
         self.tags.entry(tag.to_owned()).or_default()
     }
 
-    fn call(&mut self, key: &Key) -> &mut Barrier {
-        if self.calls.len() >= MAX_BARRIERS && !self.calls.contains_key(key) {
+    fn call(&mut self, call: [u8; 32]) -> &mut Barrier {
+        if self.calls.len() >= MAX_BARRIERS && !self.calls.contains_key(&call) {
             merge_older_half(&mut self.calls, &mut self.everything);
         }
-        self.calls.entry(key.clone()).or_default()
+        self.calls.entry(call).or_default()
     }
 }
 
