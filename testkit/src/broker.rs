@@ -55,6 +55,13 @@ impl FakeBroker {
         }
     }
 
+    /// A broker, and its state for somebody who outlives it.
+    pub(crate) fn observed(seed: u64) -> (Self, Arc<Hub>) {
+        let broker = Self::with_seed(seed);
+        let hub = Arc::clone(&broker.hub);
+        (broker, hub)
+    }
+
     /// A new rule for all calls of `route`, written `service.method`; the last dot splits. It counts at once.
     ///
     /// # Panics

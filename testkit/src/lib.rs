@@ -39,6 +39,7 @@
 //! | [`Call`], [`Calls`] | what the broker received, to look at and to assert |
 //! | [`Violations`] | the report of a test whose calls broke its rules |
 //! | [`FakeTransport`] | a connection, for clients with settings of their own; [`FakeBroker::client`] needs none |
+//! | [`explore`](mod@explore) | a scenario against a misbehaving broker, once per seed |
 //! | [`transport_conformance`], [`store_conformance`] | the contracts of `Transport` and `Store` as checks, for your own |
 //!
 //! # How a test fails
@@ -90,6 +91,7 @@ mod broker;
 mod call;
 mod calls;
 mod conformance;
+pub mod explore;
 mod held;
 mod hub;
 mod json;
@@ -113,6 +115,7 @@ pub use answer::{Answer, When};
 pub use broker::FakeBroker;
 pub use call::Call;
 pub use calls::Calls;
+pub use explore::explore;
 pub use held::HeldCall;
 pub use latency::Latency;
 pub use malformed::Malformed;

@@ -1,0 +1,22 @@
+//! The machine against the library: every schedule is survived, and runs the same way twice.
+
+use nameko_cachetools_testkit::explore::machine::{Schedule, check, check_twice, shrink};
+
+/// `cargo run --release --example explore` runs millions.
+#[test]
+fn two_thousand_schedules_break_no_invariant() {
+    for seed in 0..2000 {
+        if let Some(finding) = check(&Schedule::generate(seed)) {
+            panic!("seed {seed}: {}", shrink(finding));
+        }
+    }
+}
+
+#[test]
+fn a_schedule_runs_the_same_way_twice() {
+    for seed in 0..100 {
+        if let Some(finding) = check_twice(&Schedule::generate(seed)) {
+            panic!("seed {seed}: {finding}");
+        }
+    }
+}

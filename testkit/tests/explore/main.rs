@@ -1,0 +1,3 @@
+//! Scenarios by seeds.
+
+mod scenarios;
