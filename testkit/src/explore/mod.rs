@@ -52,6 +52,7 @@
 //! `HashMap`, other threads, the real clock; `tokio::select!` without `biased`, and `tokio::sync::watch`, which wakes
 //! those who wait in random order.
 
+pub mod machine;
 mod misbehaving;
 mod outages;
 mod run;

@@ -1,3 +1,4 @@
-//! Scenarios by seeds.
+//! Scenarios by seeds, and the machine against the library.
 
+mod machine;
 mod scenarios;

@@ -126,10 +126,15 @@ impl Model<'_> {
             .and_then(|asking| asking.timeout);
         let after = |limit: Ms| (limit != FOREVER).then(|| self.calls[caller].began + limit);
         let cached = self.flights[flight].kind != Kind::Plain && self.mode(caller) != Mode::Reload;
+        // Who joins a request that has been silent for long need not find that out again.
+        let launched = self.flights[flight].launched;
         let waits = Waits {
             flight,
             since: self.now,
-            patience: policy.failover_timeout.filter(|_| cached).and_then(after),
+            patience: policy
+                .failover_timeout
+                .filter(|_| cached)
+                .map(|patience| launched + patience),
             limit: own.unwrap_or(policy.call_timeout).and_then(after),
         };
         self.calls[caller].phase = Phase::Waits(waits);
