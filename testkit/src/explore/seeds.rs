@@ -42,7 +42,8 @@ impl Seeds {
         Self { first, ..self }
     }
 
-    pub(crate) fn iter(&self) -> Range<u64> {
+    /// The seeds themselves: what the environment asks for, else these.
+    pub fn iter(&self) -> Range<u64> {
         match self.replay {
             Some(seed) => seed..seed.saturating_add(1),
             None => {
@@ -66,5 +67,14 @@ fn number(variable: &str) -> Option<u64> {
     match text.parse() {
         Ok(number) => Some(number),
         Err(_) => fail(format!("{variable} is a whole number, got {text:?}")),
+    }
+}
+
+impl IntoIterator for Seeds {
+    type Item = u64;
+    type IntoIter = Range<u64>;
+
+    fn into_iter(self) -> Range<u64> {
+        self.iter()
     }
 }

@@ -1,11 +1,14 @@
 //! The machine against the library: every schedule is survived, and runs the same way twice.
 
-use nameko_cachetools_testkit::explore::machine::{Schedule, check, check_twice, shrink};
+use nameko_cachetools_testkit::explore::{
+    Seeds,
+    machine::{Schedule, check, check_twice, shrink},
+};
 
 /// `cargo run --release --example explore` runs millions.
 #[test]
 fn two_thousand_schedules_break_no_invariant() {
-    for seed in 0..2000 {
+    for seed in Seeds::default().count(2000) {
         if let Some(finding) = check(&Schedule::generate(seed)) {
             panic!("seed {seed}: {}", shrink(finding));
         }

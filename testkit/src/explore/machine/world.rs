@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{
     runtime::Handle,
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -210,8 +210,13 @@ impl World {
         self.log.add(Event::World("the end: broker down".to_owned()));
         drop(self.broker.down());
         for task in &mut self.tasks {
-            if task.await.is_err() {
-                self.log.add(Event::World("a task panicked".to_owned()));
+            match timeout(LONGEST, &mut *task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => self.log.add(Event::World("a task panicked".to_owned())),
+                Err(_) => {
+                    self.log.add(Event::World("a task hangs".to_owned()));
+                    task.abort();
+                }
             }
         }
         sleep(LONGEST).await;

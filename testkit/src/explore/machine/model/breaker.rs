@@ -24,6 +24,14 @@ pub(super) enum Circuit {
     Probe,
 }
 
+/// How a request ended.
+enum Ending {
+    Answered,
+    /// After it was counted as silent: alive, but that closes nothing.
+    AnsweredLate,
+    Silent,
+}
+
 impl Model<'_> {
     pub(super) fn circuit(&self, caller: Caller) -> Circuit {
         let calling = self.calling(caller);
@@ -40,38 +48,45 @@ impl Model<'_> {
         }
     }
 
-    /// A request of `caller`'s method got an answer, or none.
-    fn note(&mut self, caller: Caller, answered: bool) {
+    /// A request of `caller`'s method ended so.
+    fn note(&mut self, caller: Caller, ending: Ending) {
         let Some(breaker) = self.policy(caller).breaker else {
             return;
         };
         let calling = self.calling(caller);
         let memory = self.circuits.entry((calling.proxy, calling.method)).or_default();
-        if answered {
-            *memory = Memory::default();
-        } else {
-            memory.failures += 1;
-            memory.is_open |= memory.failures >= breaker.after_failures;
+        match ending {
+            Ending::Answered => *memory = Memory::default(),
+            Ending::AnsweredLate => memory.failures = 0,
+            Ending::Silent => {
+                memory.failures += 1;
+                memory.is_open |= memory.failures >= breaker.after_failures;
+            }
         }
     }
 
-    /// A flight ended. An exception is an answer; one that was too slow for somebody counts once.
-    pub(super) fn note_brought(&mut self, flight: usize, what: &Brought) {
-        let (launcher, is_slow) = (self.flights[flight].launcher, self.flights[flight].is_slow);
+    /// A flight ended, or was given up. An exception is an answer; what was slow counts once.
+    pub(super) fn note_end(&mut self, flight: usize, what: Option<&Brought>) {
         let answered = match what {
-            Brought::Error(Fault::Aborted) => return, // a panic remembers nothing
-            Brought::Error(fault) => class(*fault) != Reason::Unavailable,
-            Brought::Good | Brought::Odd => true,
+            Some(Brought::Error(Fault::Aborted)) => return, // a panic remembers nothing
+            Some(Brought::Error(fault)) => class(*fault) != Reason::Unavailable,
+            Some(Brought::Good | Brought::Odd) => true,
+            None => false,
         };
-        if answered || !is_slow {
-            self.note(launcher, answered);
+        let was_slow = std::mem::replace(&mut self.flights[flight].is_slow, true);
+        let launcher = self.flights[flight].launcher;
+        match (answered, was_slow) {
+            (true, false) => self.note(launcher, Ending::Answered),
+            (true, true) => self.note(launcher, Ending::AnsweredLate),
+            (false, false) => self.note(launcher, Ending::Silent),
+            (false, true) => {}
         }
     }
 
     /// A caller's patience with a flight ended.
     pub(super) fn note_slow(&mut self, caller: Caller, flight: usize) {
         if !std::mem::replace(&mut self.flights[flight].is_slow, true) {
-            self.note(caller, false);
+            self.note(caller, Ending::Silent);
         }
     }
 }

@@ -91,7 +91,9 @@ impl Model<'_> {
             return Ok(());
         }
         let (policy, mode) = (self.policy(caller), self.mode(caller));
-        if mode == Mode::Bypass || self.calling(caller).method == "set" {
+        if mode == Mode::OnlyIfCached && self.calling(caller).method == "set" {
+            self.must(caller, Must::Error(Fault::NotCached)); // nothing is sent
+        } else if mode == Mode::Bypass || self.calling(caller).method == "set" {
             let flight = self.launch(caller, Kind::Plain);
             self.waits(caller, flight);
         } else if mode == Mode::OnlyIfCached || policy.reads_first() && mode != Mode::Reload {

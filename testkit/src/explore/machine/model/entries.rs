@@ -48,10 +48,10 @@ impl Model<'_> {
 
     /// After an answer that says there is no such record: the older entry goes.
     fn eviction_read(&mut self, number: Number, found: Found) -> Verdict {
-        let index = self.numbered(number)?;
-        match found {
-            Found::Entry { number: older, .. } if older < number => self.next = Some(Next::Remove(number)),
-            _ => self.flights[index].landed = Some(self.now),
+        if let Found::Entry { number: older, .. } = found
+            && older < number
+        {
+            self.next = Some(Next::Remove(number));
         }
         Ok(())
     }
@@ -103,13 +103,6 @@ impl Model<'_> {
         )?;
         if was_there == Some(true) {
             self.stored.remove(&asked);
-        }
-        match by {
-            Owner::Flight(number) => {
-                let index = self.numbered(number)?;
-                self.flights[index].landed = Some(self.now);
-            }
-            Owner::Caller(_) | Owner::Invalidator(_) | Owner::Other => {}
         }
         Ok(())
     }

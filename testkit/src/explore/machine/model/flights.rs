@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         log::{Asked, Brought, Caller, Fault, Number},
-        schedule::{FOREVER, Ms},
+        schedule::{FOREVER, Mode, Ms},
     },
     Model, Next, Verdict, ensure,
     invalidations::Verdicts,
@@ -85,37 +85,76 @@ impl Flight {
 impl Model<'_> {
     /// `caller` asks the service: it joins a flight or starts one.
     pub(super) fn fetch(&mut self, caller: Caller) -> usize {
-        let (proxy, asked) = (self.calling(caller).proxy, self.asked(caller));
         let shares = self.policy(caller).single_flight;
-        if let Some(index) = shares.then(|| self.joinable(proxy, asked, |_| true)).flatten() {
+        let joins = shares && self.mode(caller) != Mode::Reload;
+        if let Some(index) = self
+            .in_place(caller)
+            .filter(|index| joins && self.is_joinable(*index))
+        {
             let flight = &mut self.flights[index];
             flight.is_uncertain |=
                 flight.sent.is_none() && flight.waiters.is_empty() && flight.kind == Kind::Fetch;
             flight.waiters.insert(caller);
             return index;
         }
-        self.launch(caller, Kind::Fetch)
+        let index = self.launch(caller, Kind::Fetch);
+        if shares {
+            self.take_place(index);
+        }
+        index
     }
 
     /// `caller` is answered with a stale entry: behind it a flight must be under way, unless one failed just now.
-    pub(super) fn refresh(&mut self, caller: Caller, probes: bool) {
-        let (proxy, asked) = (self.calling(caller).proxy, self.asked(caller));
-        let shares = self.policy(caller).single_flight;
+    pub(super) fn refresh(&mut self, caller: Caller) {
+        let pause = (self.calling(caller).proxy, self.asked(caller));
         let is_paused = self
             .pauses
-            .get(&(proxy, asked))
+            .get(&pause)
             .is_some_and(|(until, _)| self.now < *until);
-        if (probes || !is_paused)
-            && self
-                .joinable(proxy, asked, |kind| shares || kind == Kind::Refresh)
-                .is_none()
-        {
-            self.launch(caller, Kind::Refresh);
+        let is_under_way = |index: usize| {
+            let is_one_behind = self.flights[index].kind == Kind::Refresh && self.is_untouched(index);
+            self.is_joinable(index) || is_one_behind
+        };
+        if !is_paused && !self.in_place(caller).is_some_and(is_under_way) {
+            self.probe(caller);
         }
     }
 
+    /// Behind `caller`'s cached answer a request goes out in any case.
+    pub(super) fn probe(&mut self, caller: Caller) {
+        let index = self.launch(caller, Kind::Refresh);
+        self.take_place(index);
+    }
+
+    /// The flight under way that may be joined by calls like `caller`'s.
+    fn in_place(&self, caller: Caller) -> Option<usize> {
+        let place = (self.calling(caller).proxy, self.asked(caller));
+        let index = self.places.get(&place).copied();
+        index.filter(|index| self.flights[*index].is_under_way())
+    }
+
+    fn take_place(&mut self, index: usize) {
+        let flight = &self.flights[index];
+        self.places.insert((flight.proxy, flight.asked), index);
+    }
+
+    fn is_untouched(&self, index: usize) -> bool {
+        self.verdict(&self.flights[index]) == Verdicts::Untouched
+    }
+
+    fn is_joinable(&self, index: usize) -> bool {
+        let flight = &self.flights[index];
+        let window = flight.limit.unwrap_or(FOREVER).min(JOIN_WINDOW);
+        self.is_untouched(index) && self.now - flight.launched < window
+    }
+
     pub(super) fn launch(&mut self, caller: Caller, kind: Kind) -> usize {
-        let (calling, limit) = (self.calling(caller), self.useful_for(caller));
+        let (calling, useful) = (self.calling(caller), self.useful_for(caller));
+        let limit = if kind == Kind::Refresh {
+            useful.or(Some(REFRESH))
+        } else {
+            useful
+        };
         self.flights.push(Flight {
             kind,
             proxy: calling.proxy,
@@ -150,18 +189,6 @@ impl Model<'_> {
             .as_ref()
             .and_then(|asking| asking.timeout);
         own.map_or(Some(policy), |own| own.map(|own| own.max(policy)))
-    }
-
-    fn joinable(&self, proxy: usize, asked: Asked, kind: impl Fn(Kind) -> bool) -> Option<usize> {
-        self.flights.iter().rposition(|flight| {
-            flight.kind != Kind::Plain
-                && kind(flight.kind)
-                && flight.proxy == proxy
-                && flight.asked == asked
-                && flight.is_under_way()
-                && self.verdict(flight) == Verdicts::Untouched
-                && self.now - flight.launched < flight.limit.unwrap_or(FOREVER).min(JOIN_WINDOW)
-        })
     }
 
     pub(super) fn sent(&mut self, number: Number, asked: Asked, caller: Option<Caller>) -> Verdict {
@@ -210,13 +237,15 @@ impl Model<'_> {
             return self.plain_landed(index);
         }
         let is_touched = self.verdict(&self.flights[index]) != Verdicts::Untouched;
-        self.remember(index, what);
-        self.note_brought(index, what);
+        self.remember(index, Some(what));
+        self.note_end(index, Some(what));
         let policy = self.policy(self.flights[index].launcher);
         let flight = &mut self.flights[index];
         match what {
             Brought::Error(fault) if policy.is_definitive(*fault) => {
+                flight.landed = Some(now);
                 self.next = Some(Next::EvictionReads(number));
+                self.is_no_more(index);
                 return Ok(());
             }
             Brought::Error(_) => {}
@@ -237,20 +266,23 @@ impl Model<'_> {
     }
 
     /// A refresh that fails has a pause after it: 1 s, then 2, 4, .. up to 30 s, until an answer comes.
-    fn remember(&mut self, index: usize, what: &Brought) {
+    fn remember(&mut self, index: usize, what: Option<&Brought>) {
         let flight = &self.flights[index];
         let pause = (flight.proxy, flight.asked);
-        match what {
-            Brought::Good | Brought::Odd => _ = self.pauses.remove(&pause),
-            Brought::Error(Fault::Aborted) => {} // a panic remembers nothing
-            Brought::Error(_) if flight.kind == Kind::Refresh => {
-                let length = self
-                    .pauses
-                    .get(&pause)
-                    .map_or(1000, |(_, length)| (length * 2).min(30_000));
-                self.pauses.insert(pause, (self.now + length, length));
-            }
-            Brought::Error(_) => {}
+        let is_good = match what {
+            Some(Brought::Error(Fault::Aborted)) => return, // a panic remembers nothing
+            Some(Brought::Good) => true,
+            Some(Brought::Odd) => self.is_untyped(flight.launcher),
+            Some(Brought::Error(_)) | None => false,
+        };
+        if is_good {
+            self.pauses.remove(&pause);
+        } else if flight.kind == Kind::Refresh {
+            let length = self
+                .pauses
+                .get(&pause)
+                .map_or(1000, |(_, length)| (length * 2).min(30_000));
+            self.pauses.insert(pause, (self.now + length, length));
         }
     }
 
@@ -275,6 +307,10 @@ impl Model<'_> {
             )
         })?;
         self.flights[index].is_given_up = true;
+        if self.flights[index].kind == Kind::Refresh {
+            self.remember(index, None);
+            self.note_end(index, None);
+        }
         Ok(())
     }
 

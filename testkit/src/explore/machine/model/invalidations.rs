@@ -14,7 +14,10 @@ use super::{
 pub(super) struct Barrier {
     reach: Reach,
     softly: bool,
+    /// What was asked for before this place among all events is reached.
     order: usize,
+    /// When it was known.
+    raised: usize,
 }
 
 /// What invalidations leave of what was asked for.
@@ -30,7 +33,31 @@ pub(super) enum Verdicts {
 impl Model<'_> {
     pub(super) fn invalidated(&mut self, reach: Reach, softly: bool) {
         let order = self.order;
-        self.barriers.push(Barrier { reach, softly, order });
+        self.barriers.push(Barrier {
+            reach,
+            softly,
+            order,
+            raised: order,
+        });
+    }
+
+    /// A service said that there is no such record: no older answer, still on its way, brings it back.
+    pub(super) fn is_no_more(&mut self, flight: usize) {
+        let Flight {
+            proxy, asked, order, ..
+        } = self.flights[flight];
+        let reach = Reach::Call {
+            proxy,
+            method: asked.method,
+            key: asked.key,
+            user: asked.user,
+        };
+        self.barriers.push(Barrier {
+            reach,
+            softly: false,
+            order,
+            raised: self.order,
+        });
     }
 
     /// What is left of the answer to a request.
@@ -108,7 +135,7 @@ impl Model<'_> {
         };
         let wins = |barrier: &&Barrier| {
             !barrier.softly
-                && barrier.order < began
+                && barrier.raised < began
                 && barrier.order > flight.order
                 && self.reaches(barrier, flight)
         };

@@ -89,6 +89,8 @@ struct Model<'a> {
     flights: Vec<Flight>,
     numbers: BTreeMap<Number, usize>,
     calls: Vec<Call>,
+    /// The flight that calls of one kind may join.
+    places: BTreeMap<(usize, Asked), usize>,
     barriers: Vec<Barrier>,
     circuits: BTreeMap<(usize, &'static str), Memory>,
     /// Until when the next refresh waits, and how long that pause is.
@@ -123,6 +125,7 @@ impl<'a> Model<'a> {
             schedule,
             now: 0,
             order: 0,
+            places: BTreeMap::new(),
             barriers: Vec::new(),
             circuits: BTreeMap::new(),
             pauses: BTreeMap::new(),

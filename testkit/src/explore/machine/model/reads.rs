@@ -32,8 +32,11 @@ impl Model<'_> {
             .options
             .as_ref()
             .is_some_and(|asking| asking.timeout.is_some());
+        // Who does not wait at all has learned nothing.
+        let has_patience = self.policy(caller).failover_timeout != Some(0);
         if let Phase::Waits(waits) = self.calls[caller].phase
-            && (purpose == Purpose::Patience || purpose == Purpose::InsteadOf(Fault::Timeout) && !has_own)
+            && (purpose == Purpose::Patience && has_patience
+                || purpose == Purpose::InsteadOf(Fault::Timeout) && !has_own)
         {
             self.note_slow(caller, waits.flight);
         }
@@ -123,9 +126,10 @@ impl Model<'_> {
             }
             _ if only => self.must(caller, Must::Error(Fault::NotCached)),
             Some((number, Plan::ServeAndRefresh)) => {
-                let circuit = self.circuit(caller);
-                if circuit != Circuit::Open {
-                    self.refresh(caller, circuit == Circuit::Probe);
+                match self.circuit(caller) {
+                    Circuit::Closed => self.refresh(caller),
+                    Circuit::Open => {}
+                    Circuit::Probe => self.probe(caller),
                 }
                 self.must(caller, cached(number, Reason::Revalidating));
             }
@@ -155,7 +159,7 @@ impl Model<'_> {
             }
             (Some(number), Purpose::Circuit(circuit)) => {
                 if circuit == Circuit::Probe {
-                    self.refresh(caller, true);
+                    self.probe(caller);
                 }
                 let (reason, masked) = (Reason::CircuitOpen, None);
                 self.must(
