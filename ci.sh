@@ -31,10 +31,10 @@ done
 LOCAL_BROKER='amqp://guest:guest@127.0.0.1:5672/%2f'
 export AMQP_URI=${AMQP_URI:-$LOCAL_BROKER} CI_LIVE=1 CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 TARGET=${CARGO_TARGET_DIR:-target}
-OUTAGE_SECONDS=12
+OUTAGE_SECONDS=12 SCHEDULES=20000
 if [ "$LONG" ]; then
     export PROPTEST_CASES=${PROPTEST_CASES:-20000}
-    OUTAGE_SECONDS=120
+    OUTAGE_SECONDS=120 SCHEDULES=1000000
 fi
 
 main() {
@@ -46,6 +46,7 @@ main() {
     step 'Doctests' cargo test --workspace --locked --doc
     step 'Docs, warnings denied' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps
     step 'Examples' cargo build --workspace --locked --examples
+    step 'Explorer' cargo run --release --locked --example explore -- --schedules "$SCHEDULES"
     step 'Outage example, in memory' outage env -u AMQP_URI
     step 'Outage example, RabbitMQ and nameko' outage env
     step 'Licences and advisories' check_dependencies
