@@ -176,6 +176,12 @@ impl<'a> Model<'a> {
                 self.removes_gone(*caller);
                 Ok(())
             }
+            Event::Removing {
+                by: Owner::Flight(by),
+                number,
+            } => ensure(number < by, "8", || {
+                format!("the answer to request #{by} evicts the newer one to #{number}")
+            }),
             Event::Reading { .. } | Event::Removing { .. } | Event::World(_) => Ok(()),
             Event::Read { by, key, found } => self.read(*by, *key, *found),
             Event::Putting { key, number, .. } => self.putting(*key, *number),
