@@ -1,0 +1,163 @@
+//! Plants bugs in a copy of the library, one at a time, and has the explorer look for each.
+//!
+//! ```sh
+//! cargo run --example mutants                     # all of planted.txt: some 7 minutes
+//! cargo run --example mutants -- "off by one"     # those whose names contain this
+//! ```
+//!
+//! Nothing of it ever ships: the bugs are texts, put into copies of the files beneath `target/mutants`. A bug counts as
+//! found if one of 20,000 schedules breaks an invariant; the last line counts.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+/// How many schedules may be needed to find a bug.
+const SCHEDULES: &str = "20000";
+/// In seconds: far more than that many schedules take. A bug may make a run hang.
+const LIMIT: &str = "300";
+
+/// One bug.
+struct Mutant {
+    name: String,
+    file: String,
+    original: String,
+    planted: String,
+}
+
+fn main() -> ExitCode {
+    let wanted = env::args().nth(1).unwrap_or_default();
+    let mutants: Vec<_> = parsed(include_str!("planted.txt"))
+        .into_iter()
+        .filter(|m| m.name.contains(&wanted))
+        .collect();
+    match look_for(&mutants) {
+        Ok(found) => {
+            println!("mutants: planted={} found={found}", mutants.len());
+            if found == mutants.len() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            }
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn look_for(mutants: &[Mutant]) -> Result<usize, String> {
+    let (source, copy) = (workspace(), workspace().join("target/mutants/copy"));
+    copy_all(&source, &copy).map_err(|error| format!("{}: {error}", copy.display()))?;
+    if explorer_finds(&copy)? {
+        return Err("the explorer finds something without any bug planted: see that first".to_owned());
+    }
+    let mut found = 0;
+    for mutant in mutants {
+        let is_found = planted(&copy, mutant)?;
+        found += usize::from(is_found);
+        println!("{}  {}", if is_found { "found " } else { "MISSED" }, mutant.name);
+    }
+    Ok(found)
+}
+
+/// Plants one bug, looks for it, and takes it out again.
+fn planted(copy: &Path, mutant: &Mutant) -> Result<bool, String> {
+    let path = copy.join(&mutant.file);
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let text = fs::read_to_string(&path).map_err(failed)?;
+    if text.matches(&mutant.original).count() != 1 {
+        return Err(format!(
+            "\"{}\": its text has to stand in {} once",
+            mutant.name, mutant.file
+        ));
+    }
+    fs::write(&path, text.replace(&mutant.original, &mutant.planted)).map_err(failed)?;
+    let found = explorer_finds(copy).map_err(|error| format!("\"{}\": {error}", mutant.name));
+    fs::write(&path, text).map_err(failed)?;
+    found
+}
+
+/// Whether the explorer finds anything wrong in this copy.
+fn explorer_finds(copy: &Path) -> Result<bool, String> {
+    let cargo = |arguments: &[&str]| {
+        let output = Command::new("timeout")
+            .args([
+                LIMIT,
+                "cargo",
+                "test",
+                "--offline",
+                "--package",
+                "nameko-cachetools-testkit",
+                "--test",
+                "explore",
+            ])
+            .args(arguments)
+            .current_dir(copy)
+            .env("CARGO_TARGET_DIR", workspace().join("target/mutants/target"))
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .env("EXPLORE_COUNT", SCHEDULES)
+            .output();
+        output.map_err(|error| error.to_string())
+    };
+    let built = cargo(&["--no-run"])?;
+    if !built.status.success() {
+        return Err(format!(
+            "it does not compile\n{}",
+            String::from_utf8_lossy(&built.stderr)
+        ));
+    }
+    Ok(!cargo(&["machine::"])?.status.success())
+}
+
+/// The files that git knows, and those that it would take in.
+fn copy_all(source: &Path, copy: &Path) -> io::Result<()> {
+    let listed = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(source)
+        .output()?;
+    for name in String::from_utf8_lossy(&listed.stdout).lines() {
+        let (from, to) = (source.join(name), copy.join(name));
+        let Ok(text) = fs::read(&from) else { continue }; // deleted
+        if fs::read(&to).is_ok_and(|there| there == text) {
+            continue; // cargo builds what is newer
+        }
+        fs::create_dir_all(to.parent().unwrap_or(copy))?;
+        fs::write(to, text)?;
+    }
+    Ok(())
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map_or_else(PathBuf::new, Path::to_path_buf)
+}
+
+fn parsed(text: &str) -> Vec<Mutant> {
+    let blocks = text
+        .split("\n\n")
+        .skip(1)
+        .filter(|block| !block.trim().is_empty());
+    blocks
+        .map(|block| mutant(block.trim_start_matches('\n')))
+        .collect()
+}
+
+fn mutant(block: &str) -> Mutant {
+    let side = |mark: &str| {
+        let lines: Vec<_> = block.lines().filter_map(|line| line.strip_prefix(mark)).collect();
+        lines.join("\n")
+    };
+    let mut lines = block.lines().map(str::to_owned);
+    Mutant {
+        name: lines.next().unwrap_or_default(),
+        file: lines.next().unwrap_or_default(),
+        original: side("< "),
+        planted: side("> "),
+    }
+}
