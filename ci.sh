@@ -11,7 +11,8 @@ Formatting, clippy, all tests with doctests, docs, examples, licences and adviso
 Live tests run against RabbitMQ and real nameko services, and fail where they can't run (CI_LIVE=1). What is missing is
 installed (rabbitmq-server and python3-venv by apt-get, as root or with sudo) or made (virtual environments in target/).
 
-  --long            more cases in property tests and longer example runs: some 10 minutes more
+  --long            more cases in property tests, longer example runs, and bugs planted for the explorer to find:
+                    some 20 minutes more
   --install-tools   cargo install cargo-deny where it is missing: slow; without it that check is left out, aloud
 
 AMQP_URI names another broker than amqp://guest:guest@127.0.0.1:5672/%2f.
@@ -47,6 +48,7 @@ main() {
     step 'Docs, warnings denied' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps
     step 'Examples' cargo build --workspace --locked --examples
     step 'Explorer' cargo run --release --locked --example explore -- --schedules "$SCHEDULES"
+    [ -z "$LONG" ] || step 'Planted bugs' cargo run --locked --example mutants
     step 'Outage example, in memory' outage env -u AMQP_URI
     step 'Outage example, RabbitMQ and nameko' outage env
     step 'Licences and advisories' check_dependencies
