@@ -1,5 +1,7 @@
 //! Requests under way: owned by a task of their own, shared by those who wait, harvested when nobody does.
 
+mod seat;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -12,24 +14,25 @@ use std::{
 use bytes::Bytes;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, SetOnce},
-    time::{Instant, sleep_until},
+    time::Instant,
 };
 use tracing::Instrument as _;
+
+use seat::Seat;
 
 use crate::{
     backoff::Backoffs,
     breaker::{Circuit, Circuits, Ending},
     clock::Clock,
     entry::{Entry, Sent, Tags},
-    error::{CallError, Delivery},
-    invalidate::{Epochs, Force, Verdict},
+    error::CallError,
+    invalidate::{Epochs, Verdict},
     key::Key,
     message::Request,
     policy::Policy,
     route::Route,
-    store::{Put, Shelf},
+    store::Shelf,
     transport::Transport,
-    wire,
 };
 
 /// A flight older than this is not joined: a hung request must not capture a key.
@@ -257,183 +260,6 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::AcqRel);
         self.0.left.notify_one();
-    }
-}
-
-/// The task's own end of a flight. Whatever ends the task, dropping this frees the flight's place and tells all who
-/// still wait.
-struct Seat {
-    flights: Arc<Flights>,
-    flight: Arc<Flight>,
-    mission: Mission,
-    route: Route,
-    /// The place among the refreshes, if it is one.
-    _place: Option<OwnedSemaphorePermit>,
-}
-
-impl Seat {
-    async fn fly(self, request: Request) {
-        if !self.flight.behind && self.retire() {
-            return; // everybody left before anything was sent
-        }
-        let reply = tokio::select! {
-            biased;
-            reply = self.flights.transport.request(request) => reply,
-            () = self.given_up() => {
-                if self.flight.behind && self.flights.abandoned.get().is_none() {
-                    self.note(None);
-                    self.pause(true);
-                }
-                return;
-            }
-        };
-        let result = reply
-            .map_err(|error| CallError::transport(self.route.clone(), error))
-            .and_then(|response| wire::result(&self.route, response));
-        self.note(Some(&result));
-        match result {
-            Ok(body) => {
-                let (entry, decoded, stored) = self.commit(body).await;
-                self.pause(!decoded);
-                self.land(Ok((entry, stored)));
-            }
-            Err(error) => {
-                let (key, sent) = (&self.mission.key, self.flight.sent);
-                let is_definitive = self.mission.policy.is_definitive(&error);
-                if is_definitive {
-                    // Nor may an older answer, still on its way, bring back what is no more.
-                    self.flights.epochs.raise_call(key, sent, Force::Hard);
-                }
-                self.pause(true);
-                self.land(Err(error));
-                if is_definitive {
-                    self.flights.shelf.evict(key, sent).await;
-                }
-            }
-        }
-    }
-
-    /// Remembers for the breaker how it went; `None`: there was silence to the end.
-    fn note(&self, result: Option<&Result<Bytes, CallError>>) {
-        let ending = match result {
-            Some(Ok(_)) => Ending::Answered,
-            None => Ending::Silent,
-            Some(Err(error)) if error.is_unavailable() => Ending::Silent,
-            Some(Err(error)) if error.delivery() == Delivery::Answered => Ending::Answered,
-            Some(Err(_)) => return, // never sent: that says nothing about the service
-        };
-        let was_slow = self.flight.slow.swap(true, Ordering::Relaxed);
-        let ending = match ending {
-            Ending::Silent if was_slow => return, // counted already
-            Ending::Answered if was_slow => Ending::AnsweredLate,
-            ending => ending,
-        };
-        self.flights
-            .note(&self.route, self.mission.policy.as_ref(), ending);
-    }
-
-    /// Lets the next refresh of this key wait, if this one failed.
-    fn pause(&self, failed: bool) {
-        let (flights, key) = (&self.flights, &self.mission.key);
-        if !failed {
-            flights.backoffs.forget(key);
-        } else if self.flight.behind {
-            flights.backoffs.note(key, flights.clock.now_exact());
-        }
-    }
-
-    /// Stores the reply, unless its kind was invalidated after it was asked for, or a newer one is there. Those who
-    /// wait get it in any case. Says whether it could be decoded, and whether it is stored.
-    async fn commit(&self, body: Bytes) -> (Entry, bool, bool) {
-        let (flights, key) = (&self.flights, &self.mission.key);
-        let untouched = || flights.judge(&self.flight, key, &self.route) == Verdict::Untouched;
-        let (sent, tags) = (self.flight.sent, self.flight.tags.clone());
-        let Some(entry) = (self.mission.decode)(&self.route, sent, &tags, &body) else {
-            // Not stored, lest it replace a good one; those who joined may want another type and decode their own.
-            return (Entry::undecoded(sent, tags, body), false, false);
-        };
-        let stored = untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
-        if stored && !untouched() {
-            flights.shelf.remove(key, Some(&entry)).await;
-            return (entry, true, false);
-        }
-        (entry, true, stored)
-    }
-
-    /// Pending while somebody waits, and for as long after that as the reply is worth harvesting.
-    async fn given_up(&self) {
-        let (flights, flight) = (&self.flights, &self.flight);
-        loop {
-            let mut harvest = None;
-            if !self.flight.behind {
-                while !flight.is_deserted() {
-                    flight.left.notified().await;
-                }
-                harvest = flights.detached.try_acquire().ok();
-                if harvest.is_none() {
-                    flights.forgotten.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            if harvest.is_some() || self.flight.behind {
-                let ends = self
-                    .mission
-                    .limit
-                    .and_then(|limit| flight.started.checked_add(limit));
-                let ends = ends.unwrap_or_else(|| Instant::now() + HARVEST);
-                tokio::select! {
-                    () = sleep_until(ends) => {}
-                    _ = flights.abandoned.wait() => {}
-                }
-            }
-            if self.retire() {
-                return;
-            }
-            // Somebody joined late: their own limit holds, so wait for them to leave.
-            while !flight.is_deserted() {
-                flight.left.notified().await;
-            }
-        }
-    }
-
-    /// Frees the place if nobody waits, so that nobody can join any more. Says whether it did.
-    fn retire(&self) -> bool {
-        let mut active = self.flights.active();
-        if !self.flight.is_deserted() {
-            return false;
-        }
-        self.free(&mut active);
-        true
-    }
-
-    /// Frees the place first: who calls again after an error must not be told the same error.
-    fn land(&self, landing: Landing) {
-        self.free(&mut self.flights.active());
-        // Refused if it landed before, as it should have when this comes from the drop below.
-        let _ = self.flight.landing.set(landing);
-    }
-
-    /// By identity: a flight that was superseded must not free its successor's place.
-    fn free(&self, active: &mut HashMap<Key, Arc<Flight>>) {
-        if active
-            .get(&self.mission.key)
-            .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))
-        {
-            active.remove(&self.mission.key);
-        }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let reason = if std::thread::panicking() {
-            "it panicked"
-        } else {
-            "it was shut down"
-        };
-        self.land(Err(CallError::Aborted {
-            route: self.route.clone(),
-            reason,
-        }));
     }
 }
 
