@@ -120,7 +120,9 @@ fn copy_all(source: &Path, copy: &Path) -> io::Result<()> {
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .current_dir(source)
         .output()?;
-    for name in String::from_utf8_lossy(&listed.stdout).lines() {
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    forget_others(&copy.join("core/src"), copy, &listed)?;
+    for name in listed.lines() {
         let (from, to) = (source.join(name), copy.join(name));
         let Ok(text) = fs::read(&from) else { continue }; // deleted
         if fs::read(&to).is_ok_and(|there| there == text) {
@@ -128,6 +130,22 @@ fn copy_all(source: &Path, copy: &Path) -> io::Result<()> {
         }
         fs::create_dir_all(to.parent().unwrap_or(copy))?;
         fs::write(to, text)?;
+    }
+    Ok(())
+}
+
+/// What was moved since the last run must not stand at both places.
+fn forget_others(folder: &Path, copy: &Path, listed: &str) -> io::Result<()> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(());
+    }; // the first run
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget_others(&path, copy, listed)?;
+        } else if !listed.lines().any(|name| copy.join(name) == path) {
+            fs::remove_file(path)?;
+        }
     }
     Ok(())
 }
