@@ -42,8 +42,7 @@ impl Moment {
 
 /// Which clock ages are measured with.
 ///
-/// A hit reads the clock once, and reading it is a large part of what a hit costs (`Instant::now` alone was measured
-/// at 24 ns, half of a whole hit). So a client takes the cheapest clock that is right for its transport:
+/// A hit reads the clock once, and reading an exact one is a large part of what a hit costs. So a client takes the cheapest clock that is right for its transport:
 /// [`Transport::clock`](crate::Transport::clock).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -52,7 +51,7 @@ pub enum Clock {
     #[default]
     Tokio,
     /// The kernel's coarse monotonic clock where there is one: it lags by at most one scheduler tick (1 to 10 ms),
-    /// and is about five times cheaper to read. It cannot be paused, so it is for transports over real sockets.
+    /// and is cheaper to read. It cannot be paused, so it is for transports over real sockets.
     Coarse,
 }
 

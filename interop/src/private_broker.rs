@@ -10,8 +10,6 @@ use crate::{Unavailable, leash::Leash, process::Process, rabbitmq_node::Node};
 /// interface. It knows the user `guest` and the vhost `/`; what is durable survives [`restart`](Self::restart).
 ///
 /// Dropped, the node is killed and its directory is deleted.
-///
-/// Measured on 2 quiet cores: the start takes 5 s, a graceful stop 1 s, 130 MB of memory.
 #[derive(Debug)]
 pub struct PrivateBroker {
     node: Node,

@@ -117,5 +117,5 @@ async fn run_script(venv: &Path, requirements: &str, flag: Option<&str>) -> Resu
     }
 }
 
-/// Measured: 7 s with packages in pip's cache. A slow network gets its time.
+/// A slow network gets its time.
 const MAKE_LIMIT: Duration = Duration::from_secs(300);
