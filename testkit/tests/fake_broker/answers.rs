@@ -1,6 +1,6 @@
-use nameko_cachetools::{Delivery, TransportError};
+use nameko_cachetools::{CallError, Delivery, Reply, TransportError};
 use nameko_cachetools_testkit::{Answer, FakeBroker, Latency, Malformed, When};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use crate::{MS, request, result, send, text};
@@ -89,6 +89,22 @@ async fn every_malformed_reply_arrives_as_it_is() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), Malformed::ALL.len(), "all of them differ");
+}
+
+/// Through a client, as any value, and as each of them.
+#[tokio::test(start_paused = true)]
+async fn no_malformed_reply_is_taken_for_an_answer() {
+    for kind in Malformed::ALL {
+        let broker = FakeBroker::new();
+        broker.on("products.get").reply(Answer::malformed(*kind));
+        let products = broker.client().service("products");
+        let reply: Result<Reply<Value>, CallError> = products.call("get", ()).await;
+        let error = reply.expect_err(&format!("{kind:?} was taken for an answer"));
+        assert!(
+            error.remote().is_none(),
+            "{kind:?} was taken for an exception: {error}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
