@@ -2,7 +2,7 @@
 
 use nameko_cachetools::{JSON, RemoteError, Response};
 
-use crate::{Answer, When, json::clipped};
+use crate::{Answer, When, json::clipped, manner::Manner};
 
 /// One act of the broker or of a service.
 #[derive(Debug, Clone)]
@@ -17,7 +17,11 @@ pub(crate) enum Act {
 
 impl From<Act> for Answer {
     fn from(act: Act) -> Self {
-        Self { act, after: None }
+        Self {
+            act,
+            after: None,
+            manner: Manner::default(),
+        }
     }
 }
 
@@ -32,6 +36,7 @@ impl Act {
             Self::Nack => "refused by the broker (nack)".to_owned(),
             Self::Disconnect(When::BeforeSend) => "connection lost before sending".to_owned(),
             Self::Disconnect(When::AfterSend) => "connection lost after sending".to_owned(),
+            Self::Disconnect(When::BeforeReply) => "connection lost before the reply".to_owned(),
         }
     }
 }

@@ -5,7 +5,7 @@ use nameko_cachetools::{JSON, RemoteError, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Latency, Malformed, act::Act, json::python_json};
+use crate::{Latency, Malformed, When, act::Act, json::python_json, manner::Manner};
 
 /// The answer to one call: a reply, an error, silence, or a fault on the way.
 ///
@@ -28,16 +28,7 @@ use crate::{Latency, Malformed, act::Act, json::python_json};
 pub struct Answer {
     pub(crate) act: Act,
     pub(crate) after: Option<Latency>,
-}
-
-/// When the connection is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum When {
-    /// Before the request is written: no service has it.
-    BeforeSend,
-    /// After the request is written: the service may have executed it, but its reply is lost.
-    AfterSend,
+    pub(crate) manner: Manner,
 }
 
 impl Answer {

@@ -5,7 +5,7 @@ use std::{fmt, future::Future, panic::Location, sync::Arc, thread, time::Duratio
 use nameko_cachetools::{Client, Route};
 use tokio::{task::yield_now, time::timeout};
 
-use crate::{Calls, FakeTransport, HeldCall, Outage, Rule, Violations, fail, hub::Hub, outage::Kind};
+use crate::{Calls, FakeTransport, HeldCall, Rule, Violations, fail, hub::Hub, outages::Kind};
 
 /// A RabbitMQ with nameko services behind it, within the test's own process.
 ///
@@ -28,7 +28,7 @@ use crate::{Calls, FakeTransport, HeldCall, Outage, Rule, Violations, fail, hub:
 /// # }
 /// ```
 pub struct FakeBroker {
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     is_verified: bool,
 }
 
@@ -108,60 +108,6 @@ impl FakeBroker {
     /// ```
     pub fn client(&self) -> Client {
         Client::new(self.transport())
-    }
-
-    /// No connection to the broker, until the guard is dropped: waiting calls fail as disconnected, new ones as not
-    /// connected.
-    ///
-    /// ```
-    /// # use nameko_cachetools::{Transport};
-    /// # use nameko_cachetools_testkit::FakeBroker;
-    /// # let broker = FakeBroker::new();
-    /// # let transport = broker.transport();
-    /// let outage = broker.down();
-    /// assert!(!transport.state().borrow().is_ready());
-    /// outage.end();
-    /// assert!(transport.state().borrow().is_ready());
-    /// ```
-    pub fn down(&self) -> Outage {
-        Outage::begin(&self.hub, Kind::Down)
-    }
-
-    /// The broker takes no requests (RabbitMQ's memory or disk alarm), until the guard is dropped: new calls fail as
-    /// blocked. Replies to earlier ones still come.
-    ///
-    /// ```
-    /// # use nameko_cachetools_testkit::FakeBroker;
-    /// # let broker = FakeBroker::new();
-    /// let _alarm = broker.blocked();
-    /// ```
-    pub fn blocked(&self) -> Outage {
-        Outage::begin(&self.hub, Kind::Blocked)
-    }
-
-    /// No queue is bound for `service`, until the guard is dropped: calls to it fail as unknown service. So a service
-    /// looks that has never run; for one that is stopped see [`silent`](Self::silent).
-    ///
-    /// ```
-    /// # use nameko_cachetools_testkit::FakeBroker;
-    /// # let broker = FakeBroker::new();
-    /// let _never_deployed = broker.unknown("products");
-    /// ```
-    pub fn unknown(&self, service: &str) -> Outage {
-        Outage::begin(&self.hub, Kind::Unknown(service.to_owned()))
-    }
-
-    /// `service` is stopped or hangs, until the guard is dropped: requests wait in its durable queue. Then, as
-    /// soon as other tasks run, it answers them, oldest first: as a real service does, also those whose callers have
-    /// given up, but not those whose `expiration` has passed.
-    ///
-    /// ```
-    /// # use nameko_cachetools_testkit::FakeBroker;
-    /// # let broker = FakeBroker::new();
-    /// let _stopped = broker.silent("products");
-    /// ```
-    pub fn silent(&self, service: &str) -> Outage {
-        Outage::begin(&self.hub, Kind::Silent(service.to_owned()))
     }
 
     /// Waits for the next call that a rule with [`hold`](Rule::hold) handed to the test; each comes out once, in order.

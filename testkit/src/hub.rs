@@ -5,13 +5,15 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use nameko_cachetools::{Request, Route, TransportError};
-use tokio::sync::Notify;
+use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
     Answer, Call, HeldCall,
+    outages::Kind,
     script::{Choice, Step},
     state::{Due, State, Waiter},
 };
@@ -73,7 +75,7 @@ impl Hub {
     pub(crate) fn deliver(&self, call: &Arc<Call>) {
         let choice = self.lock().script.choose(call);
         match choice {
-            Choice::Rule(rule, Step::Answer(answer)) => self.answer(call, rule, answer),
+            Choice::Rule(rule, Step::Answer(answer)) => self.serve(call, rule, answer),
             Choice::Rule(rule, Step::Handler(handler)) => {
                 // Without the broker's lock, so that the handler may use the broker.
                 let handle = || (handler.lock().unwrap_or_else(PoisonError::into_inner))(call);
@@ -81,7 +83,7 @@ impl Hub {
                     Ok(answer) => answer,
                     Err(panic) => self.handler_panicked(call, rule, panic.as_ref()),
                 };
-                self.answer(call, rule, answer);
+                self.serve(call, rule, answer);
             }
             Choice::Unmatched {
                 answer,
@@ -95,15 +97,48 @@ impl Hub {
         }
     }
 
-    /// Answers a call that rule number `rule` matched.
+    /// Answers as the service does that rule number `rule` stands for.
+    fn serve(&self, call: &Arc<Call>, rule: usize, answer: Answer) {
+        let mut state = self.lock();
+        if answer.is_hold() {
+            state.hold(call, rule);
+        } else {
+            let throw = state.outages.throw(call.route.service());
+            let delay = state.script.delay(rule, &answer) + throw.extra;
+            state.send(call.number, Due::new(throw.spoil(answer), delay));
+        }
+    }
+
+    /// Answers as the test does, to which rule number `rule` handed the call.
     pub(crate) fn answer(&self, call: &Arc<Call>, rule: usize, answer: Answer) {
         let mut state = self.lock();
         if answer.is_hold() {
             state.hold(call, rule);
         } else {
             let delay = state.script.delay(rule, &answer);
-            let act = answer.act;
-            state.send(call.number, Due { act, delay });
+            state.send(call.number, Due::new(answer, delay));
+        }
+    }
+
+    /// Ends an outage, and lets a service that was silent answer what waits in its queue.
+    pub(crate) fn end_outage(self: &Arc<Self>, kind: &Kind) {
+        let mut state = self.lock();
+        state.log.of_broker(format!("{kind} no more"));
+        let parked = state.outages.end(kind);
+        state.show_connections();
+        let now = state.log.now();
+        let (expired, alive): (Vec<_>, Vec<_>) = parked.into_iter().partition(|call| is_expired(call, now));
+        for call in expired {
+            state.log.of_call(call.number, "expired in the queue");
+        }
+        drop(state);
+        // By a task of its own: at the end of a test, where guards are dropped, nothing more is to happen.
+        match Handle::try_current() {
+            Ok(runtime) if !alive.is_empty() => {
+                let hub = Arc::clone(self);
+                drop(runtime.spawn(async move { alive.iter().for_each(|call| hub.deliver(call)) }));
+            }
+            _ => alive.iter().for_each(|call| self.deliver(call)),
         }
     }
 
@@ -145,4 +180,11 @@ impl Hub {
         state.findings.handler_panicked(call, &rule, &message);
         Answer::error("AssertionError", "the handler of this fake service panicked")
     }
+}
+
+/// Whether the broker would have dropped `call` by now.
+fn is_expired(call: &Call, now: Duration) -> bool {
+    call.request
+        .expiration
+        .is_some_and(|expiration| now.saturating_sub(call.at) >= expiration)
 }

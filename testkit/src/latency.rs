@@ -7,7 +7,7 @@ use std::{
 };
 
 use rand_chacha::{ChaCha8Rng, rand_core::SeedableRng};
-use rand_distr::{Distribution, LogNormal, Uniform};
+use rand_distr::{Bernoulli, Distribution, LogNormal, Uniform};
 
 /// How long an answer takes, from the request's arrival: always the same, or drawn for each call.
 ///
@@ -81,15 +81,33 @@ impl From<RangeInclusive<Duration>> for Latency {
     }
 }
 
-/// The source of all chance of one rule.
+/// The source of all chance of one rule or outage.
 pub(crate) struct Dice(ChaCha8Rng);
 
 impl Dice {
-    /// The dice of rule number `rule`: adding a rule changes no other rule's throws.
-    pub(crate) fn new(seed: u64, rule: usize) -> Self {
+    /// Each rule and each outage has a stream of its own: adding one changes no other's throws.
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(rule as u64);
+        rng.set_stream(stream);
         Self(rng)
+    }
+
+    /// True in this share of cases.
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
+        Bernoulli::new(share).is_ok_and(|coin| coin.sample(&mut self.0))
+    }
+
+    /// The numbers below `n` in any order but their own, unless there is only one.
+    pub(crate) fn order(&mut self, n: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..n).collect();
+        for last in (1..n).rev() {
+            let other = Uniform::new_inclusive(0, last).map_or(last, |range| range.sample(&mut self.0));
+            order.swap(last, other);
+        }
+        if order.is_sorted() && n > 1 {
+            order.rotate_left(1);
+        }
+        order
     }
 
     /// One latency, in whole milliseconds.
@@ -132,8 +150,8 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    fn draws(seed: u64, rule: usize, latency: Latency, n: usize) -> Vec<Duration> {
-        let mut dice = Dice::new(seed, rule);
+    fn draws(seed: u64, stream: u64, latency: Latency, n: usize) -> Vec<Duration> {
+        let mut dice = Dice::new(seed, stream);
         (0..n).map(|_| dice.draw(latency)).collect()
     }
 
@@ -157,6 +175,18 @@ mod tests {
             (18.0..22.0).contains(&p50) && (750.0..1080.0).contains(&p99),
             "{p50} {p99}"
         );
+    }
+
+    #[test]
+    fn an_order_has_all_numbers_and_is_never_their_own() {
+        let mut dice = Dice::new(1, 0);
+        for n in [2, 3, 10] {
+            let mut order = dice.order(n);
+            assert!(!order.is_sorted(), "{order:?}");
+            order.sort_unstable();
+            assert_eq!(order, (0..n).collect::<Vec<_>>());
+        }
+        assert_eq!((dice.order(0), dice.order(1)), (vec![], vec![0]));
     }
 
     #[test]

@@ -33,9 +33,9 @@
 //! |---|---|
 //! | [`FakeBroker`] | what a test holds: makes rules, connections and outages; knows all calls; checks them when dropped |
 //! | [`Rule`] | which calls, how often ([`Times`]), answered how and how fast ([`Latency`]) |
-//! | [`Answer`] | a result, an exception, silence, a [`Malformed`] reply, a refusal, a cut connection ([`When`]) |
+//! | [`Answer`] | a result, an exception, silence, a [`Malformed`] reply, a refusal, a cut connection ([`When`]), a reply that comes twice or under a wrong [`Correlation`] id |
 //! | [`HeldCall`] | a call that the test itself answers, whenever it likes |
-//! | [`Outage`] | a guard: as long as it lives, the broker is down or blocked, a service silent or unknown |
+//! | [`Outage`] | a guard: as long as it lives, the broker is down, blocked or flapping, a service silent, unknown or struggling, or replies overtake each other |
 //! | [`Call`], [`Calls`] | what the broker received, to look at and to assert |
 //! | [`Violations`] | the report of a test whose calls broke its rules |
 //! | [`FakeTransport`] | a connection, for clients with settings of their own; [`FakeBroker::client`] needs none |
@@ -88,19 +88,24 @@
 mod act;
 mod answer;
 mod broker;
+mod brown_out;
 mod call;
 mod calls;
 mod conformance;
 pub mod explore;
+mod flapping;
 mod held;
 mod hub;
 mod json;
 mod latency;
 mod log;
 mod malformed;
+mod manner;
 mod matcher;
 mod memory;
 mod outage;
+mod outages;
+mod reorder;
 mod report;
 mod rule;
 mod script;
@@ -111,7 +116,7 @@ pub mod transport_conformance;
 
 use std::fmt::Display;
 
-pub use answer::{Answer, When};
+pub use answer::Answer;
 pub use broker::FakeBroker;
 pub use call::Call;
 pub use calls::Calls;
@@ -119,6 +124,7 @@ pub use explore::explore;
 pub use held::HeldCall;
 pub use latency::Latency;
 pub use malformed::Malformed;
+pub use manner::{Correlation, When};
 pub use memory::FakeTransport;
 pub use outage::Outage;
 pub use report::Violations;

@@ -11,9 +11,10 @@ use tokio::{
 };
 
 use crate::{
-    When,
+    Correlation, When,
     act::Act,
     hub::Hub,
+    manner::Manner,
     state::{Due, Waiter},
 };
 
@@ -33,27 +34,69 @@ impl FakeTransport {
         Self { hub, connection }
     }
 
-    async fn perform(&self, act: Act) -> Result<Response, TransportError> {
+    /// Ends when the caller gets its answer; never, if it gets none.
+    async fn ready(&self, number: u64, act: &Act, manner: Manner, delay: Duration) {
+        if matches!(act, Act::Never) {
+            pending::<()>().await;
+        }
+        if !delay.is_zero() {
+            sleep(delay).await;
+        }
+        if let Act::Reply(_) = act {
+            self.hub.turn().await;
+            if manner.correlation != Correlation::Own {
+                self.stray(number, act, manner.correlation);
+                pending::<()>().await;
+            }
+        }
+    }
+
+    /// A reply that no caller is found for.
+    fn stray(&self, number: u64, act: &Act, correlation: Correlation) {
+        let mut state = self.hub.lock();
+        state
+            .log
+            .of_call(number, format!("{}: {correlation}", act.summary()));
+        if correlation == Correlation::NotUtf8 {
+            state.break_connection(self.connection, "a reply's correlation id was no UTF-8");
+        }
+    }
+
+    async fn perform(&self, number: u64, act: Act, manner: Manner) -> Result<Response, TransportError> {
         match act {
-            Act::Reply(response) => Ok(response),
+            Act::Reply(response) => {
+                let mut state = self.hub.lock();
+                for _ in 1..manner.copies {
+                    state
+                        .log
+                        .of_call(number, "the same reply again: nobody waits for it");
+                }
+                if manner.hangs_up {
+                    state.log.of_call(number, "connection lost after the reply");
+                    state.break_connection(self.connection, CUT);
+                }
+                Ok(response)
+            }
             Act::UnknownService => Err(TransportError::UnknownService),
             Act::Nack => Err(TransportError::Rejected),
             Act::Disconnect(when) => {
-                let reason = "the fake broker cut the connection";
-                self.hub.lock().break_connection(self.connection, reason);
+                self.hub.lock().break_connection(self.connection, CUT);
                 let delivery = match when {
                     When::BeforeSend => Delivery::NotSent,
-                    When::AfterSend => Delivery::Unknown,
+                    When::AfterSend | When::BeforeReply => Delivery::Unknown,
                 };
                 Err(TransportError::Disconnected {
                     delivery,
-                    reason: reason.to_owned(),
+                    reason: CUT.to_owned(),
                 })
             }
             Act::Never | Act::Hold => pending().await,
         }
     }
 }
+
+/// Why a connection is lost, if an answer says so.
+const CUT: &str = "the fake broker cut the connection";
 
 #[async_trait]
 impl Transport for FakeTransport {
@@ -69,27 +112,19 @@ impl Transport for FakeTransport {
             is_over: false,
         };
         // In both places an answer that is there wins over a connection that is lost in the same moment.
-        let Due { act, delay } = select! {
+        let Due { act, manner, delay } = select! {
             biased;
             Ok(due) = &mut answer => due,
             Ok(error) = &mut lost => return presence.lost(error),
             else => pending().await,
         };
-        let ready = async {
-            if matches!(act, Act::Never) {
-                pending::<()>().await;
-            }
-            if !delay.is_zero() {
-                sleep(delay).await;
-            }
-        };
         select! {
             biased;
-            () = ready => {}
+            () = self.ready(number, &act, manner, delay) => {}
             Ok(error) = &mut lost => return presence.lost(error),
         }
         presence.over(act.summary());
-        self.perform(act).await
+        self.perform(number, act, manner).await
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {

@@ -1,11 +1,8 @@
 //! Outages that last as long as their guard.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use nameko_cachetools::{ConnectionState, TransportError};
-use tokio::runtime::Handle;
-
-use crate::{Call, hub::Hub};
+use crate::{FakeBroker, Latency, brown_out::BrownOut, fail, flapping::Flapping, hub::Hub, outages::Kind};
 
 /// An outage of the broker or of one service. It ends when this guard is dropped, or by [`end`](Self::end).
 ///
@@ -21,18 +18,18 @@ use crate::{Call, hub::Hub};
 /// // here they are answered again
 /// ```
 #[must_use = "the outage ends when this guard is dropped"]
-pub struct Outage {
-    hub: Arc<Hub>,
-    kind: Kind,
+pub struct Outage(What);
+
+enum What {
+    Lasting { hub: Arc<Hub>, kind: Kind },
+    Flapping(Flapping),
 }
 
 impl Outage {
     pub(crate) fn begin(hub: &Arc<Hub>, kind: Kind) -> Self {
         hub.lock().begin_outage(&kind);
-        Self {
-            hub: Arc::clone(hub),
-            kind,
-        }
+        let hub = Arc::clone(hub);
+        Self(What::Lasting { hub, kind })
     }
 
     /// Ends the outage. The same as dropping the guard, for tests that want to say it.
@@ -41,162 +38,137 @@ impl Outage {
 
 impl Drop for Outage {
     fn drop(&mut self) {
-        let mut state = self.hub.lock();
-        state.log.of_broker(format!("{} no more", self.kind));
-        let parked = state.outages.end(&self.kind);
-        state.show_connections();
-        let now = state.log.now();
-        let (expired, alive): (Vec<_>, Vec<_>) = parked.into_iter().partition(|call| is_expired(call, now));
-        for call in expired {
-            state.log.of_call(call.number, "expired in the queue");
-        }
-        drop(state);
-        // By a task of its own: at the end of a test, where guards are dropped, nothing more is to happen.
-        match Handle::try_current() {
-            Ok(runtime) if !alive.is_empty() => {
-                let hub = Arc::clone(&self.hub);
-                drop(runtime.spawn(async move { alive.iter().for_each(|call| hub.deliver(call)) }));
-            }
-            _ => alive.iter().for_each(|call| self.hub.deliver(call)),
+        match &mut self.0 {
+            What::Lasting { hub, kind } => hub.end_outage(kind),
+            What::Flapping(flapping) => flapping.end(),
         }
     }
 }
 
 impl fmt::Debug for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outage({})", self.kind)
-    }
-}
-
-/// Whether the broker would have dropped `call` by now.
-fn is_expired(call: &Call, now: Duration) -> bool {
-    call.request
-        .expiration
-        .is_some_and(|expiration| now.saturating_sub(call.at) >= expiration)
-}
-
-/// What is out of order.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    /// No connection to the broker.
-    Down,
-    /// The broker's test is over.
-    Gone,
-    /// The broker takes no requests: memory or disk alarm.
-    Blocked,
-    /// No queue is bound for this service.
-    Unknown(String),
-    /// This service takes nothing from its queue.
-    Silent(String),
-}
-
-impl Kind {
-    /// Why there is no connection, for the kinds that leave none.
-    pub(crate) fn cuts_connections(&self) -> Option<&'static str> {
-        match self {
-            Self::Down => Some("the fake broker is down"),
-            Self::Gone => Some("the fake broker was dropped; keep it until the end of the test"),
-            Self::Blocked | Self::Unknown(_) | Self::Silent(_) => None,
+        match &self.0 {
+            What::Lasting { kind, .. } => write!(f, "Outage({kind})"),
+            What::Flapping(_) => f.write_str("Outage(broker flapping)"),
         }
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Down => f.write_str("broker down"),
-            Self::Gone => f.write_str("broker dropped"),
-            Self::Blocked => f.write_str("broker blocked"),
-            Self::Unknown(service) => write!(f, "service {service} unknown"),
-            Self::Silent(service) => write!(f, "service {service} silent"),
+/// # Outages
+impl FakeBroker {
+    /// No connection to the broker, until the guard is dropped: waiting calls fail as disconnected, new ones as not
+    /// connected.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{Transport};
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// # let transport = broker.transport();
+    /// let outage = broker.down();
+    /// assert!(!transport.state().borrow().is_ready());
+    /// outage.end();
+    /// assert!(transport.state().borrow().is_ready());
+    /// ```
+    pub fn down(&self) -> Outage {
+        Outage::begin(&self.hub, Kind::Down)
+    }
+
+    /// The broker takes no requests (RabbitMQ's memory or disk alarm), until the guard is dropped: new calls fail as
+    /// blocked. Replies to earlier ones still come.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// let _alarm = broker.blocked();
+    /// ```
+    pub fn blocked(&self) -> Outage {
+        Outage::begin(&self.hub, Kind::Blocked)
+    }
+
+    /// No queue is bound for `service`, until the guard is dropped: calls to it fail as unknown service. So a service
+    /// looks that has never run; for one that is stopped see [`silent`](Self::silent).
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// let _never_deployed = broker.unknown("products");
+    /// ```
+    pub fn unknown(&self, service: &str) -> Outage {
+        Outage::begin(&self.hub, Kind::Unknown(service.to_owned()))
+    }
+
+    /// `service` is stopped or hangs, until the guard is dropped: requests wait in its durable queue. Then, as
+    /// soon as other tasks run, it answers them, oldest first: as a real service does, also those whose callers have
+    /// given up, but not those whose `expiration` has passed.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// let _stopped = broker.silent("products");
+    /// ```
+    pub fn silent(&self, service: &str) -> Outage {
+        Outage::begin(&self.hub, Kind::Silent(service.to_owned()))
+    }
+
+    /// The broker goes down at once, for `down`, is back for `up`, and so on, until the guard is dropped.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, whose time it goes by; and if both times are zero.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # let broker = FakeBroker::new();
+    /// let client = broker.client();
+    /// let _flapping = broker.flapping(Duration::from_secs(1), Duration::from_secs(9));
+    /// assert!(!client.is_ready());
+    /// tokio::time::sleep(Duration::from_millis(1001)).await;
+    /// assert!(client.is_ready());
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn flapping(&self, down: Duration, up: Duration) -> Outage {
+        Outage(What::Flapping(Flapping::begin(&self.hub, down, up)))
+    }
+
+    /// `service` struggles, until the guard is dropped: each of its answers takes `latency` longer than it would, and
+    /// of `error_rate` of the calls (0.0 to 1.0) the answer is an exception, `TimeoutError`. Both are drawn from the
+    /// broker's seed. Calls that the test [holds](crate::Rule::hold) are spared.
+    ///
+    /// # Panics
+    /// If `error_rate` is not from 0.0 to 1.0.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, Latency};
+    /// # use std::time::Duration;
+    /// # let broker = FakeBroker::new();
+    /// let overload = Latency::lognormal(Duration::from_millis(400), Duration::from_secs(4));
+    /// let _struggling = broker.brown_out("products", overload, 0.3);
+    /// ```
+    #[track_caller]
+    pub fn brown_out(&self, service: &str, latency: impl Into<Latency>, error_rate: f64) -> Outage {
+        if !(0.0..=1.0).contains(&error_rate) {
+            fail(format!(
+                "brown_out: the error rate is a share, from 0.0 to 1.0, not {error_rate}"
+            ));
         }
+        let brown_out = BrownOut::new(service, latency.into(), error_rate);
+        let kind = self.hub.lock().add_brown_out(brown_out);
+        Outage::begin(&self.hub, kind)
+    }
+
+    /// Replies overtake each other, until the guard is dropped: those that are ready within `window` of the first come
+    /// at its end, one a millisecond, in an order drawn from the broker's seed, which is never the order they had.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # use std::time::Duration;
+    /// # let broker = FakeBroker::new();
+    /// let _shuffled = broker.reordered(Duration::from_millis(10));
+    /// ```
+    pub fn reordered(&self, window: Duration) -> Outage {
+        Outage::begin(&self.hub, Kind::Reordered(window))
     }
 }
-
-/// The outages of the moment, and the calls that wait for silent services.
-#[derive(Debug, Default)]
-pub(crate) struct Outages {
-    active: BTreeMap<Kind, usize>,
-    parked: Vec<Arc<Call>>,
-}
-
-impl Outages {
-    /// Why a request to `service` can't be sent now.
-    pub(crate) fn refusal(&self, service: &str) -> Option<TransportError> {
-        if let Some(reason) = self.no_connection() {
-            return Some(TransportError::NotConnected {
-                reason: reason.to_owned(),
-            });
-        }
-        if self.is_active(&Kind::Blocked) {
-            return Some(TransportError::Blocked {
-                reason: BLOCKED.to_owned(),
-            });
-        }
-        self.is_active(&Kind::Unknown(service.to_owned()))
-            .then_some(TransportError::UnknownService)
-    }
-
-    /// What a connection that nobody closed shows.
-    pub(crate) fn connection_state(&self) -> ConnectionState {
-        if let Some(reason) = self.no_connection() {
-            return ConnectionState::Reconnecting {
-                reason: reason.to_owned(),
-                permanent: false,
-            };
-        }
-        if self.is_active(&Kind::Blocked) {
-            return ConnectionState::Blocked {
-                reason: BLOCKED.to_owned(),
-            };
-        }
-        ConnectionState::Ready
-    }
-
-    pub(crate) fn is_silent(&self, service: &str) -> bool {
-        self.is_active(&Kind::Silent(service.to_owned()))
-    }
-
-    /// Keeps a call until its service speaks again.
-    pub(crate) fn park(&mut self, call: Arc<Call>) {
-        self.parked.push(call);
-    }
-
-    fn no_connection(&self) -> Option<&'static str> {
-        let cut = [Kind::Gone, Kind::Down]
-            .into_iter()
-            .find(|kind| self.is_active(kind))?;
-        cut.cuts_connections()
-    }
-
-    fn is_active(&self, kind: &Kind) -> bool {
-        !self.active.is_empty() && self.active.contains_key(kind)
-    }
-
-    pub(crate) fn begin(&mut self, kind: &Kind) {
-        *self.active.entry(kind.clone()).or_default() += 1;
-    }
-
-    /// Ends one outage, and returns the calls that waited for it to end.
-    fn end(&mut self, kind: &Kind) -> Vec<Arc<Call>> {
-        if let Some(count) = self.active.get_mut(kind) {
-            *count -= 1;
-            if *count > 0 {
-                return Vec::new();
-            }
-        }
-        self.active.remove(kind);
-        let Kind::Silent(service) = kind else {
-            return Vec::new();
-        };
-        let (back, silent) = self
-            .parked
-            .drain(..)
-            .partition(|call| call.route.service() == service);
-        self.parked = silent;
-        back
-    }
-}
-
-/// What RabbitMQ says.
-const BLOCKED: &str = "low on memory";

@@ -96,7 +96,7 @@ impl Script {
             steps: Vec::new(),
             seen: 0,
             next: 0,
-            dice: Dice::new(self.seed, number),
+            dice: Dice::new(self.seed, number as u64),
         });
         number
     }

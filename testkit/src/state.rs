@@ -12,9 +12,12 @@ use tokio::sync::{Notify, oneshot, watch};
 use crate::{
     Answer, Call,
     act::Act,
+    brown_out::BrownOut,
     call::Unreadable,
     log::Log,
-    outage::{Kind, Outages},
+    manner::Manner,
+    outages::{Kind, Outages},
+    reorder::Turns,
     report::Findings,
     script::Script,
 };
@@ -25,6 +28,7 @@ pub(crate) struct State {
     pub(crate) log: Log,
     pub(crate) findings: Findings,
     pub(crate) outages: Outages,
+    pub(crate) turns: Turns,
     /// Calls whose callers still wait, by number.
     pub(crate) waiting: BTreeMap<u64, Waiting>,
     pub(crate) most_waiting: usize,
@@ -55,15 +59,21 @@ pub(crate) struct Waiter {
 #[derive(Debug)]
 pub(crate) struct Due {
     pub(crate) act: Act,
+    pub(crate) manner: Manner,
     pub(crate) delay: Duration,
 }
 
 impl Due {
-    pub(crate) fn at_once(answer: Answer) -> Self {
+    pub(crate) fn new(answer: Answer, delay: Duration) -> Self {
         Self {
             act: answer.act,
-            delay: Duration::ZERO,
+            manner: answer.manner,
+            delay,
         }
+    }
+
+    pub(crate) fn at_once(answer: Answer) -> Self {
+        Self::new(answer, Duration::ZERO)
     }
 }
 
@@ -83,6 +93,7 @@ impl State {
             log,
             findings: Findings::default(),
             outages: Outages::default(),
+            turns: Turns::new(seed),
             waiting: BTreeMap::new(),
             most_waiting: 0,
             held: BTreeMap::new(),
@@ -234,6 +245,10 @@ impl State {
             }
         }
         self.changed.notify_waiters();
+    }
+
+    pub(crate) fn add_brown_out(&mut self, brown_out: BrownOut) -> Kind {
+        self.outages.add_brown_out(self.script.seed, brown_out)
     }
 
     pub(crate) fn begin_outage(&mut self, kind: &Kind) {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod held;
+mod manners;
 mod outages;
 mod report;
 mod rules;

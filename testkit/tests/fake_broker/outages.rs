@@ -171,3 +171,75 @@ async fn a_dropped_broker_is_not_connected_and_says_why() {
         .to_string();
     assert!(error.contains("the fake broker was dropped"), "{error}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_flapping_broker_comes_and_goes_until_the_guard_ends() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").reply(Answer::ok(1));
+    let transport = broker.transport();
+    let flapping = broker.flapping(MS(100), MS(50));
+    let mut up = Vec::new();
+    for _ in 0..6 {
+        up.push(send(&transport, "products.get", json!([])).await.is_ok());
+        sleep(MS(50) + MS(1)).await;
+    }
+    // at 0, 51, 102, 153, 204 and 255 ms
+    assert_eq!(up, [false, false, true, false, false, true]);
+    sleep(MS(50)).await;
+    assert!(send(&transport, "products.get", json!([])).await.is_err());
+    flapping.end();
+    assert_eq!(result(&transport, "products.get", json!([])).await, 1, "at once");
+    sleep(MS(10_000)).await;
+    assert_eq!(result(&transport, "products.get", json!([])).await, 1);
+    assert_eq!(broker.timeline().matches("-- broker down\n").count(), 3);
+}
+
+#[test]
+fn flapping_needs_a_runtime_and_a_pause() {
+    let broker = FakeBroker::new();
+    let flapping = |down, up| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| broker.flapping(down, up).end())).is_err()
+    };
+    assert!(flapping(MS(1), MS(1)));
+    assert!(flapping(MS(0), MS(0)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brown_out_is_slow_fails_at_its_rate_and_hits_one_service() {
+    async fn run(seed: u64) -> (usize, String) {
+        let broker = FakeBroker::with_seed(seed);
+        broker.on("products.get").after(MS(5)).reply(Answer::ok(1));
+        broker.on("stock.level").reply(Answer::ok(3));
+        let transport = broker.transport();
+        let struggling = broker.brown_out("products", MS(100)..=MS(200), 0.3);
+        let mut failed = 0;
+        for _ in 0..1000 {
+            let start = Instant::now();
+            let reply = crate::text(&transport, "products.get", json!([])).await;
+            assert!((MS(105)..=MS(205)).contains(&start.elapsed()));
+            failed += usize::from(reply.contains(r#""exc_type": "TimeoutError""#));
+        }
+        let start = Instant::now();
+        assert_eq!(result(&transport, "stock.level", json!([])).await, 3);
+        assert_eq!(start.elapsed(), MS(0));
+        struggling.end();
+        assert_eq!(result(&transport, "products.get", json!([])).await, 1);
+        assert_eq!(start.elapsed(), MS(5));
+        (failed, broker.timeline())
+    }
+    let (first, again, other) = (run(7).await, run(7).await, run(8).await);
+    assert!((240..360).contains(&first.0), "{}", first.0);
+    assert_eq!(first, again);
+    assert_ne!(first.1, other.1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_brown_out_spares_calls_that_the_test_answers() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").hold();
+    let transport = broker.transport();
+    let _struggling = broker.brown_out("products", MS(100), 1.0);
+    let caller = tokio::spawn(async move { result(&transport, "products.get", json!([])).await });
+    broker.next_call("products.get").await.reply(Answer::ok(1));
+    assert_eq!(caller.await.unwrap(), 1);
+}
