@@ -49,10 +49,7 @@ impl fmt::Debug for Request {
         f.debug_struct("Request")
             .field("route", &self.route)
             .field("body_bytes", &self.body.len())
-            .field(
-                "headers",
-                &self.headers.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-            )
+            .field("headers", &names(&self.headers))
             .field("persistent", &self.persistent)
             .field("expiration", &self.expiration)
             .finish()
@@ -67,14 +64,17 @@ pub struct Response {
     pub content_type: Option<String>,
     /// The message's body; from nameko, `{"result": .., "error": ..}`.
     pub body: Bytes,
+    /// The message's headers, each name once; nameko's own services send none. What has no form in JSON is left out.
+    pub headers: Headers,
 }
 
 impl Response {
-    /// A reply of any content type.
+    /// A reply of any content type, without headers.
     pub fn new(content_type: Option<String>, body: impl Into<Bytes>) -> Self {
         Self {
             content_type,
             body: body.into(),
+            headers: Headers::new(),
         }
     }
 
@@ -82,16 +82,27 @@ impl Response {
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self::new(Some(JSON.to_owned()), body)
     }
+
+    /// The same reply with these headers.
+    #[must_use]
+    pub fn with_headers(self, headers: Headers) -> Self {
+        Self { headers, ..self }
+    }
 }
 
-/// Names and sizes only: the body holds a service's data.
+/// Names and sizes only: body and headers hold a service's data.
 impl fmt::Debug for Response {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("content_type", &self.content_type)
             .field("body_bytes", &self.body.len())
+            .field("headers", &names(&self.headers))
             .finish()
     }
+}
+
+fn names(headers: &Headers) -> Vec<&str> {
+    headers.iter().map(|(name, _)| name.as_ref()).collect()
 }
 
 #[cfg(test)]
@@ -104,9 +115,10 @@ mod tests {
         request
             .headers
             .push(("nameko.auth_token".into(), "canary".into()));
-        let shown = format!("{request:?} {:?}", Response::json("canary"));
+        let response = Response::json("canary").with_headers(vec![("max-age".into(), "canary".into())]);
+        let shown = format!("{request:?} {response:?}");
         assert!(
-            shown.contains("nameko.auth_token") && !shown.contains("canary"),
+            shown.contains("nameko.auth_token") && shown.contains("max-age") && !shown.contains("canary"),
             "{shown}"
         );
         Ok(())

@@ -1,5 +1,7 @@
 //! What the fake answers to one call.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use nameko_cachetools::{JSON, RemoteError, Response};
 use serde::Serialize;
@@ -205,6 +207,29 @@ impl Answer {
         Act::Disconnect(when).into()
     }
 
+    /// The same reply with one more AMQP header, after those it has. nameko's own services send none.
+    ///
+    /// # Panics
+    /// If the answer is no reply: silence and faults have no headers.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # let broker = FakeBroker::new();
+    /// broker.on("products.get").reply(Answer::ok(1).header("cache-control", "max-age=30").header("version", 7));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
+        match &mut self.act {
+            Act::Reply(response) => response.headers.push((name.into(), value.into())),
+            other => crate::fail(format!(
+                "Answer::header: only a reply has headers, and this is none: {}",
+                other.summary()
+            )),
+        }
+        self
+    }
+
     /// The same answer, this long after the request arrived. Wins over the rule's own
     /// [`after`](crate::Rule::after). For a call held by the test, it counts from its release.
     ///
@@ -296,6 +321,18 @@ mod tests {
             body(Answer::raise(error)),
             r#"{"result": null, "error": {"exc_type": "ValueError", "exc_path": "builtins.ValueError", "exc_args": ["bad", "7"], "value": "('bad', 7)"}}"#
         );
+    }
+
+    #[test]
+    fn a_reply_takes_headers_and_nothing_else_does() {
+        let Act::Reply(response) = Answer::ok(1).header("a", 1).header("b", "two").act else {
+            panic!("no reply")
+        };
+        assert_eq!(
+            response.headers,
+            [("a".into(), json!(1)), ("b".into(), json!("two"))]
+        );
+        assert!(std::panic::catch_unwind(|| Answer::never().header("a", 1)).is_err());
     }
 
     #[test]

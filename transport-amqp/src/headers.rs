@@ -1,10 +1,12 @@
-//! Message headers: JSON values on our side, AMQP field values on the wire.
+//! Headers of requests: JSON values on our side, AMQP field values on the wire.
 //!
 //! The types are those py-amqp writes for the same Python values, so that a service sees what a Python caller would
 //! have sent it.
 
 use nameko_cachetools::Headers;
 use serde_json::Value;
+
+use crate::received::Received;
 
 /// Longest name of a header, in bytes (an AMQP short string).
 pub const MAX_NAME_BYTES: usize = 255;
@@ -29,6 +31,8 @@ pub trait Field: Sized {
     fn array(items: Vec<Self>) -> Self;
     /// Type `F`. Every name has at most [`MAX_NAME_BYTES`].
     fn table(entries: Vec<(&str, Self)>) -> Self;
+    /// What a received value is, one level of it.
+    fn read(self) -> Received<Self>;
 }
 
 /// The headers in a library's own types; `null` is left out at any depth, as nameko leaves out `None`.
@@ -92,7 +96,12 @@ fn is_list_of_text(value: &Value) -> bool {
         .is_some_and(|items| items.iter().all(Value::is_string))
 }
 
-fn weigh_entry(name: &str, value: &Value, depth: usize, room: &mut usize) -> Result<(), &'static str> {
+pub(crate) fn weigh_entry(
+    name: &str,
+    value: &Value,
+    depth: usize,
+    room: &mut usize,
+) -> Result<(), &'static str> {
     if name.is_empty() || name.len() > MAX_NAME_BYTES {
         return Err("names have 1 to 255 bytes");
     }
@@ -163,6 +172,9 @@ mod tests {
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect();
             format!("F{{{}}}", shown.join(" "))
+        }
+        fn read(self) -> Received<Self> {
+            Received::Other
         }
     }
 

@@ -25,7 +25,7 @@
 //! |---|---|
 //! | programs | [`Builder`], [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
 //! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`Delivered`], [`OpenError`] |
-//! | both sides of the wire | [`fields`] and [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
+//! | both sides of the wire | [`fields`], [`received`], [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
 //!
 //! # How it works
 //! A **link** is one connection's life and is never repaired: whatever ends it (connection or channel closed, consumer
@@ -45,6 +45,7 @@ mod events;
 mod headers;
 mod link;
 mod paused;
+mod received;
 mod settings;
 mod supervisor;
 mod topology;
@@ -58,6 +59,7 @@ pub use events::{LinkEvents, Ticket};
 pub use headers::{Field, InvalidHeader, MAX_DEPTH, MAX_HEADERS_BYTES, MAX_NAME_BYTES, fields};
 pub use link::{Delivered, Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};
 pub use paused::clock_is_paused;
+pub use received::{Received, received};
 pub use topology::{REPLY_QUEUE_EXPIRES_MS, Topology, is_permanent};
 pub use transport::{AmqpTransport, Counters};
 pub use uri::{Address, InvalidUri};

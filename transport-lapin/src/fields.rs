@@ -2,11 +2,19 @@
 
 use lapin::types::{AMQPValue, FieldArray, FieldTable, LongString, ShortString};
 use nameko_cachetools::Headers;
-use nameko_cachetools_amqp::{Field, fields};
+use nameko_cachetools_amqp::{Field, Received, fields, received};
 
 /// A message's headers.
 pub(crate) fn table(headers: &Headers) -> FieldTable {
     entries(fields::<Value>(headers))
+}
+
+/// A received message's headers. Almost no reply has any.
+pub(crate) fn headers(table: Option<&FieldTable>) -> Headers {
+    match table {
+        Some(table) if !table.inner().is_empty() => received(named(table)),
+        _ => Headers::new(),
+    }
 }
 
 /// A name that was checked to fit; lapin's own conversion panics on one that doesn't. Too long a one becomes empty,
@@ -47,6 +55,41 @@ impl Field for Value {
     fn table(named: Vec<(&str, Self)>) -> Self {
         Self(AMQPValue::FieldTable(entries(named)))
     }
+
+    fn read(self) -> Received<Self> {
+        match self.0 {
+            AMQPValue::Boolean(value) => Received::Boolean(value),
+            AMQPValue::ShortShortInt(number) => Received::Whole(number.into()),
+            AMQPValue::ShortShortUInt(number) => Received::Whole(number.into()),
+            AMQPValue::ShortInt(number) => Received::Whole(number.into()),
+            AMQPValue::ShortUInt(number) => Received::Whole(number.into()),
+            AMQPValue::LongInt(number) => Received::Whole(number.into()),
+            AMQPValue::LongUInt(number) => Received::Whole(number.into()),
+            AMQPValue::LongLongInt(number) => Received::Whole(number),
+            AMQPValue::Float(number) => Received::Real(number.into()),
+            AMQPValue::Double(number) => Received::Real(number),
+            AMQPValue::ShortString(text) => Received::Text(text.into()),
+            AMQPValue::LongString(text) => match str::from_utf8(text.as_bytes()) {
+                Ok(text) => Received::Text(text.to_owned()),
+                Err(_) => Received::Other,
+            },
+            AMQPValue::FieldArray(items) => {
+                Received::List(items.as_slice().iter().cloned().map(Self).collect())
+            }
+            AMQPValue::FieldTable(table) => Received::Table(named(&table)),
+            AMQPValue::DecimalValue(_)
+            | AMQPValue::Timestamp(_)
+            | AMQPValue::ByteArray(_)
+            | AMQPValue::Void => Received::Other,
+        }
+    }
+}
+
+fn named(table: &FieldTable) -> Vec<(String, Value)> {
+    table
+        .into_iter()
+        .map(|(name, value)| (name.to_string(), Value(value.clone())))
+        .collect()
 }
 
 fn entries(named: Vec<(&str, Value)>) -> FieldTable {
@@ -82,6 +125,23 @@ mod tests {
         wanted.insert("long".into(), AMQPValue::LongLongInt(1 << 40));
         wanted.insert("double".into(), AMQPValue::Double(0.5));
         assert_eq!(table(&headers), wanted);
+    }
+
+    #[test]
+    fn what_was_sent_is_received_and_what_json_lacks_is_not() {
+        let sent = vec![
+            ("double".into(), json!(0.5)),
+            ("int".into(), json!(-7)),
+            ("list".into(), json!(["a", {"deep": true}])),
+            ("long".into(), json!(1u64 << 40)),
+        ];
+        let mut wire = table(&sent);
+        wire.insert("bytes".into(), AMQPValue::ByteArray(vec![1].into()));
+        wire.insert("garbled".into(), AMQPValue::LongString(vec![0xff].into()));
+        wire.insert("time".into(), AMQPValue::Timestamp(1));
+        wire.insert("void".into(), AMQPValue::Void);
+        assert_eq!(headers(Some(&wire)), sent);
+        assert_eq!(headers(None), []);
     }
 
     #[test]

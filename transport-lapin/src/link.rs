@@ -17,7 +17,11 @@ use nameko_cachetools::Response;
 use nameko_cachetools_amqp::{Delivered, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology};
 use tokio::task::JoinSet;
 
-use crate::{connect::Socket, fields::short, publisher::Publisher};
+use crate::{
+    connect::Socket,
+    fields::{headers, short},
+    publisher::Publisher,
+};
 
 pub(crate) struct LapinLink {
     socket: Socket,
@@ -154,7 +158,8 @@ fn delivered(delivery: Delivery) -> Delivered {
     let content_type = properties.content_type().as_ref().map(ToString::to_string);
     Delivered {
         correlation_id: properties.correlation_id().as_ref().map(ToString::to_string),
-        response: Response::new(content_type, delivery.data),
+        response: Response::new(content_type, delivery.data)
+            .with_headers(headers(properties.headers().as_ref())),
     }
 }
 

@@ -120,7 +120,11 @@ async fn reply(channel: Channel, exchange: ShortString, delivery: Delivery) {
         return;
     };
     tokio::time::sleep(after).await;
-    let mut reply = BasicProperties::default().with_headers(FieldTable::default());
+    let mut headers = FieldTable::default();
+    for (name, value) in response.headers {
+        headers.insert(name.as_ref().into(), field(&value));
+    }
+    let mut reply = BasicProperties::default().with_headers(headers);
     if let Some(id) = properties.correlation_id() {
         reply = reply.with_correlation_id(id.clone());
     }
@@ -150,5 +154,28 @@ fn json(value: &AMQPValue) -> Value {
             .map(|(name, value)| (name.to_string(), json(value)))
             .collect(),
         other => panic!("a header of type {:?}", other.get_type()),
+    }
+}
+
+/// The types that py-amqp would write.
+fn field(value: &Value) -> AMQPValue {
+    match value {
+        Value::Bool(value) => AMQPValue::Boolean(*value),
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => {
+                i32::try_from(whole).map_or_else(|_| AMQPValue::LongLongInt(whole), AMQPValue::LongInt)
+            }
+            None => AMQPValue::Double(number.as_f64().unwrap()),
+        },
+        Value::String(text) => AMQPValue::LongString(text.as_str().into()),
+        Value::Array(items) => AMQPValue::FieldArray(items.iter().map(field).collect::<Vec<_>>().into()),
+        Value::Object(map) => {
+            let mut table = FieldTable::default();
+            for (name, value) in map {
+                table.insert(name.as_str().into(), field(value));
+            }
+            AMQPValue::FieldTable(table)
+        }
+        Value::Null => AMQPValue::Void,
     }
 }

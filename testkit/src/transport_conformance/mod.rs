@@ -22,8 +22,8 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nameko_cachetools::{JSON, Request, Response, Route, Transport, TransportError};
-use serde_json::Value;
+use nameko_cachetools::{Headers, JSON, Request, Response, Route, Transport, TransportError};
+use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::timeout};
 
 use crate::{
@@ -51,6 +51,7 @@ pub const CHECKS: &[(&str, Check)] = checks![
     requests::bodies_arrive_byte_exact,
     requests::headers_arrive_with_their_types,
     requests::replies_arrive_byte_exact_with_their_content_type,
+    requests::reply_headers_arrive_with_their_types,
     requests::an_error_of_the_service_is_a_reply,
     requests::an_unknown_service_is_told_and_harms_nobody,
     requests::a_future_may_wait_before_its_first_poll,
@@ -125,6 +126,7 @@ where
 /// | `raise` | nameko's error reply for a `ValueError("bad")` |
 /// | `typed` | all 256 byte values, content type `application/x-conformance; a=b` |
 /// | `untyped` | the text `untyped`, without content type |
+/// | `with_headers` | `{}`, with a header of each type |
 ///
 /// A method it doesn't have gets nameko's `MethodNotFound`.
 pub fn answer(request: &Request) -> Option<(Response, Duration)> {
@@ -143,13 +145,23 @@ pub fn answer(request: &Request) -> Option<(Response, Duration)> {
         "raise" => at_once(Response::json(RAISED)),
         "typed" => at_once(Response::new(Some(TYPED.to_owned()), every_byte())),
         "untyped" => at_once(Response::new(None, "untyped")),
+        "with_headers" => at_once(Response::json("{}").with_headers(reply_headers())),
         _ => at_once(Response::json(METHOD_NOT_FOUND)),
     }
 }
 
 /// Makes [`SERVICE`] run behind a fake broker.
 pub fn serve(broker: &FakeBroker) {
-    for method in ["echo", "slow", "silent", "headers", "raise", "typed", "untyped"] {
+    for method in [
+        "echo",
+        "slow",
+        "silent",
+        "headers",
+        "raise",
+        "typed",
+        "untyped",
+        "with_headers",
+    ] {
         broker
             .on(&format!("{SERVICE}.{method}"))
             .reply_with(|call| match answer(&call.request) {
@@ -168,6 +180,18 @@ const METHOD_NOT_FOUND: &str = r#"{"result": null, "error": {"exc_type": "Method
 
 fn every_byte() -> Bytes {
     (0..=u8::MAX).collect()
+}
+
+/// Sorted by name.
+fn reply_headers() -> Headers {
+    vec![
+        ("a.float".into(), 0.5.into()),
+        ("b.large".into(), 9_007_199_254_740_993_i64.into()),
+        ("c.list".into(), json!([1, "two", {"three": [true]}])),
+        ("d.small".into(), (-7).into()),
+        ("e.text".into(), "é😀".into()),
+        ("f.yes".into(), true.into()),
+    ]
 }
 
 /// A request to the service, with one argument that is its mark.

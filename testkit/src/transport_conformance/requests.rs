@@ -10,7 +10,8 @@ use tokio::{
 };
 
 use super::{
-    Harness, Outcome, RAISED, SLOW, TYPED, UNKNOWN_SERVICE, echo, every_byte, request, request_to, under_way,
+    Harness, Outcome, RAISED, SLOW, TYPED, UNKNOWN_SERVICE, echo, every_byte, reply_headers, request,
+    request_to, under_way,
 };
 use crate::conformance::{ensure, within};
 
@@ -131,6 +132,16 @@ pub(super) async fn replies_arrive_byte_exact_with_their_content_type(harness: &
             body.len()
         );
     }
+    Ok(())
+}
+
+pub(super) async fn reply_headers_arrive_with_their_types(harness: &dyn Harness) -> Outcome {
+    let transport = harness.transport().await;
+    let call = transport.request(request("with_headers", 0));
+    let response = within(harness.patience(), "a request", call).await?;
+    let mut arrived = response.map_err(|error| error.to_string())?.headers;
+    arrived.sort_by(|(a, _), (b, _)| a.cmp(b));
+    ensure!(arrived == reply_headers(), "they arrived as {arrived:?}");
     Ok(())
 }
 
