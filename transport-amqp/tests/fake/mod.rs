@@ -216,9 +216,10 @@ pub async fn body(call: Call) -> String {
     String::from_utf8(call.await.unwrap().unwrap().body.to_vec()).unwrap()
 }
 
-/// Waits, in virtual time.
+/// Waits, in virtual time; who else woke up at its end has run then.
 pub async fn pass(seconds: f64) {
     tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+    settle().await;
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
