@@ -40,6 +40,7 @@
 //! | [`Violations`] | the report of a test whose calls broke its rules |
 //! | [`FakeTransport`] | a connection, for clients with settings of their own; [`FakeBroker::client`] needs none |
 //! | [`explore`](mod@explore) | a scenario against a misbehaving broker, once per seed |
+//! | [`fault_proxy`] | for transports over sockets: a TCP proxy that cuts, stalls, loses and rewrites |
 //! | [`transport_conformance`], [`store_conformance`] | the contracts of `Transport` and `Store` as checks, for your own |
 //!
 //! # How a test fails
@@ -80,7 +81,7 @@
 //!
 //! # What it does not do
 //!
-//! - It opens no socket and speaks no AMQP: the AMQP transports are tested elsewhere.
+//! - The fake broker opens no socket and speaks no AMQP. [`fault_proxy`] is between sockets, and in real time.
 //! - It runs no Python and checks no signature: a rule stands for a service.
 //! - It keeps no secrets: reports and timelines show arguments. It is made for test data.
 #![forbid(unsafe_code)]
@@ -93,6 +94,7 @@ mod call;
 mod calls;
 mod conformance;
 pub mod explore;
+pub mod fault_proxy;
 mod flapping;
 mod held;
 mod hub;

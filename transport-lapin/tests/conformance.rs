@@ -15,13 +15,16 @@ use lapin::{
 };
 use nameko_cachetools::{Request, Route, Transport};
 use nameko_cachetools_lapin::{Backoff, LapinTransport};
-use nameko_cachetools_testkit::transport_conformance::{self, Harness, SERVICE, answer};
+use nameko_cachetools_testkit::{
+    fault_proxy::{Cut, FaultProxy},
+    transport_conformance::{self, Harness, SERVICE, answer},
+};
 use serde_json::Value;
-use support::{Proxy, live, unique};
+use support::{live, proxy, unique};
 
 /// On an exchange of its own: the suite's service has the same name wherever it runs.
 struct Live {
-    proxy: Proxy,
+    proxy: FaultProxy,
     exchange: String,
     service: Connection,
 }
@@ -34,13 +37,13 @@ impl Harness for Live {
             ..Backoff::default()
         };
         let builder = LapinTransport::builder()
-            .uri(&self.proxy.uri)
+            .uri(self.proxy.uri())
             .rpc_exchange(&self.exchange);
         Arc::new(builder.backoff(backoff).connect().await.unwrap())
     }
 
     async fn cut(&self) -> bool {
-        self.proxy.cut();
+        self.proxy.cut(Cut::Reset);
         true
     }
 }
@@ -50,7 +53,7 @@ async fn it_keeps_the_contract() {
     let uri = live!();
     let exchange = unique("rpc-conformance");
     let live = Live {
-        proxy: Proxy::start(&uri).await,
+        proxy: proxy(&uri).await,
         service: serve(&uri, &exchange).await,
         exchange,
     };

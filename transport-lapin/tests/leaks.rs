@@ -8,24 +8,21 @@ use std::{fs, time::Duration};
 
 use nameko_cachetools::Transport;
 use nameko_cachetools_lapin::{Backoff, LapinTransport};
-use support::{
-    Proxy, Responder, echo, eventually, live,
-    proxy::{Line, silent_port},
-    recovered,
-};
+use nameko_cachetools_testkit::fault_proxy::{Cut, Flow};
+use support::{Responder, echo, eventually, live, proxy, recovered, silent_port};
 
 #[tokio::test]
 async fn neither_thread_nor_socket_outlives_its_connection() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let proxy = Proxy::start(&uri).await;
+    let proxy = proxy(&uri).await;
     // What is made once for the whole process, such as async-compat's own runtime, is there from now on.
-    LapinTransport::connect(&proxy.uri)
+    LapinTransport::connect(proxy.uri())
         .await
         .unwrap()
         .close(Duration::ZERO)
         .await;
-    proxy.cut();
+    proxy.cut(Cut::Reset);
     let (threads, sockets) = settled().await;
     let back = || {
         let now = (io_threads(), open_sockets());
@@ -51,14 +48,15 @@ async fn neither_thread_nor_socket_outlives_its_connection() {
     eventually("abandoned attempts leave no socket", back).await;
 
     for half_open in [false, true] {
-        let transport = LapinTransport::connect(&proxy.uri).await.unwrap();
+        let transport = LapinTransport::connect(proxy.uri()).await.unwrap();
         echo(&transport, &responder.service, "x").await;
         assert_eq!(io_threads(), threads + 1);
         if half_open {
-            proxy.set(Line::Stalled);
+            proxy.to_broker(Flow::Stalled);
+            proxy.to_client(Flow::Stalled);
         }
         transport.close(Duration::ZERO).await;
-        proxy.set(Line::Up);
+        proxy.heal();
         eventually("a closed transport leaves nothing", back).await;
     }
 
@@ -67,10 +65,10 @@ async fn neither_thread_nor_socket_outlives_its_connection() {
         cap: Duration::from_millis(50),
         ..Backoff::default()
     };
-    let builder = LapinTransport::builder().uri(&proxy.uri).backoff(backoff);
+    let builder = LapinTransport::builder().uri(proxy.uri()).backoff(backoff);
     let transport = builder.connect().await.unwrap();
     for _ in 0..20 {
-        proxy.cut();
+        proxy.cut(Cut::Reset);
         recovered(&transport, &responder.service).await;
     }
     eventually("lost connections leave nothing", || io_threads() == threads + 1).await;

@@ -1,4 +1,4 @@
-//! A broker to test against, a responder that answers on it, and a proxy that breaks connections to it.
+//! A broker to test against, and a responder that answers on it.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -12,16 +12,19 @@
     reason = "only tests use it"
 )]
 
-pub mod proxy;
 pub mod responder;
 
-use std::{future::Future, io::Write as _, time::Duration};
+use std::{future::Future, io::Write as _, net::SocketAddr, time::Duration};
 
 use nameko_cachetools::{Request, Route, Transport};
 use nameko_cachetools_lapin::{Address, LapinTransport};
-use tokio::time::{Instant, sleep, timeout};
+use nameko_cachetools_testkit::fault_proxy::FaultProxy;
+use tokio::{
+    net::TcpListener,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
-pub use proxy::Proxy;
 pub use responder::Responder;
 
 /// The broker's URI, or `None` after a loud notice. With `CI_LIVE=1` a missing broker fails the test.
@@ -101,6 +104,24 @@ pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         sleep(Duration::from_millis(10)).await;
     }
     panic!("{what}: not within 5 s");
+}
+
+/// A proxy to the broker.
+pub async fn proxy(uri: &str) -> FaultProxy {
+    FaultProxy::start(uri).await.expect("a port")
+}
+
+/// A port that accepts and never says a word.
+pub async fn silent_port() -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("address");
+    let task = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            held.push(connection);
+        }
+    });
+    (address, task)
 }
 
 /// Name of a service that nothing else uses.
