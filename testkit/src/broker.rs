@@ -2,10 +2,12 @@
 
 use std::{fmt, future::Future, panic::Location, sync::Arc, thread, time::Duration};
 
-use nameko_cachetools::{Client, Route};
+use nameko_cachetools::Client;
 use tokio::{task::yield_now, time::timeout};
 
-use crate::{Calls, FakeTransport, HeldCall, Rule, Violations, fail, hub::Hub, outages::Kind};
+use crate::{
+    Calls, FakeTransport, HeldCall, Rule, Violations, fail, hub::Hub, outages::Kind, target::Target,
+};
 
 /// A RabbitMQ with nameko services behind it, within the test's own process.
 ///
@@ -62,7 +64,8 @@ impl FakeBroker {
         (broker, hub)
     }
 
-    /// A new rule for all calls of `route`, written `service.method`; the last dot splits. It counts at once.
+    /// A new rule for all calls of `route`, written `service.method`; the last dot splits, and `*` stands for any
+    /// service or method. It counts at once.
     ///
     /// # Panics
     /// If nameko could not route to such a name.
@@ -71,6 +74,8 @@ impl FakeBroker {
     /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
     /// # let broker = FakeBroker::new();
     /// broker.on("products.get").reply(Answer::ok(1));
+    /// broker.on("stock.*").reply(Answer::error("Closed", "come back tomorrow"));
+    /// broker.on("*.ping").reply(Answer::ok("pong"));
     /// ```
     #[track_caller]
     #[must_use = "a rule needs an answer: reply, sequence, reply_with or hold"]
@@ -135,17 +140,17 @@ impl FakeBroker {
     /// ```
     #[track_caller]
     pub fn next_call(&self, route: &str) -> impl Future<Output = HeldCall> + Send + use<'_> {
-        let (route, asked_at) = (parsed(route), Location::caller());
-        if !self.hub.lock().script.may_hold(&route) {
+        let (target, asked_at) = (parsed(route), Location::caller());
+        if !self.hub.lock().script.may_hold(&target) {
             fail(format!(
-                "no rule holds calls of {route}: add broker.on(\"{route}\").hold()"
+                "no rule holds calls of {target}: add broker.on(\"{target}\").hold()"
             ));
         }
         async move {
-            match timeout(HOUR, self.hub.next_held(&route)).await {
+            match timeout(HOUR, self.hub.next_held(&target)).await {
                 Ok(held) => held,
                 Err(_) => fail(format!(
-                    "next_call(\"{route}\") at {}:{}: no such call came within an hour\ntimeline:\n{}",
+                    "next_call(\"{target}\") at {}:{}: no such call came within an hour\ntimeline:\n{}",
                     asked_at.file(),
                     asked_at.line(),
                     self.timeline()
@@ -184,7 +189,7 @@ impl FakeBroker {
         fail("settle(): the calls never come to rest; something calls again and again without a pause")
     }
 
-    /// The calls of `route` so far.
+    /// The calls of `route` so far; `*` stands for any service or method.
     ///
     /// # Panics
     /// If nameko could not route to such a name.
@@ -196,17 +201,17 @@ impl FakeBroker {
     /// ```
     #[track_caller]
     pub fn calls(&self, route: &str) -> Calls {
-        let route = parsed(route);
+        let target = parsed(route);
         let log = &self.hub.lock().log;
         let kept = log
             .calls()
-            .filter(|logged| logged.call.route == route)
+            .filter(|logged| target.covers(&logged.call.route))
             .cloned()
             .collect();
         Calls {
-            of: route.to_string(),
+            of: target.to_string(),
             kept,
-            total: log.count(&route),
+            total: log.count(|route| target.covers(route)),
         }
     }
 
@@ -309,15 +314,12 @@ impl fmt::Debug for FakeBroker {
     }
 }
 
-/// `service.method`; the last dot splits, since services may have dots in their names.
+/// A route or a pattern.
 #[track_caller]
-fn parsed(text: &str) -> Route {
-    let Some((service, method)) = text.rsplit_once('.') else {
-        fail(format!("{text:?} is no route: write \"service.method\""));
-    };
-    match Route::new(service, method) {
-        Ok(route) => route,
-        Err(error) => fail(format!("{text:?} is no route: {error}")),
+pub(crate) fn parsed(text: &str) -> Target {
+    match text.parse::<Target>() {
+        Ok(target) => target,
+        Err(error) => fail(error),
     }
 }
 

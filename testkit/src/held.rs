@@ -11,7 +11,7 @@ use crate::{Answer, Call, hub::Hub};
 pub struct HeldCall {
     pub(crate) hub: Arc<Hub>,
     pub(crate) call: Arc<Call>,
-    pub(crate) rule: usize,
+    pub(crate) rule: Option<usize>,
 }
 
 impl HeldCall {

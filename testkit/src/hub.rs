@@ -2,13 +2,12 @@
 
 use std::{
     any::Any,
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use nameko_cachetools::{Request, Route, TransportError};
+use nameko_cachetools::{Request, TransportError};
 use tokio::{runtime::Handle, sync::Notify};
 
 use crate::{
@@ -16,6 +15,7 @@ use crate::{
     outages::Kind,
     script::{Choice, Step},
     state::{Due, State, Waiter},
+    target::Target,
 };
 
 /// The shared part of one fake broker.
@@ -75,8 +75,8 @@ impl Hub {
     pub(crate) fn deliver(&self, call: &Arc<Call>) {
         let choice = self.lock().script.choose(call);
         match choice {
-            Choice::Rule(rule, Step::Answer(answer)) => self.serve(call, rule, answer),
-            Choice::Rule(rule, Step::Handler(handler)) => {
+            Choice::Taken(rule, Step::Answer(answer)) => self.serve(call, rule, answer),
+            Choice::Taken(rule, Step::Handler(handler)) => {
                 // Without the broker's lock, so that the handler may use the broker.
                 let handle = || (handler.lock().unwrap_or_else(PoisonError::into_inner))(call);
                 let answer = match catch_unwind(AssertUnwindSafe(handle)) {
@@ -98,7 +98,7 @@ impl Hub {
     }
 
     /// Answers as the service does that rule number `rule` stands for.
-    fn serve(&self, call: &Arc<Call>, rule: usize, answer: Answer) {
+    fn serve(&self, call: &Arc<Call>, rule: Option<usize>, answer: Answer) {
         let mut state = self.lock();
         if answer.is_hold() {
             state.hold(call, rule);
@@ -110,7 +110,7 @@ impl Hub {
     }
 
     /// Answers as the test does, to which rule number `rule` handed the call.
-    pub(crate) fn answer(&self, call: &Arc<Call>, rule: usize, answer: Answer) {
+    pub(crate) fn answer(&self, call: &Arc<Call>, rule: Option<usize>, answer: Answer) {
         let mut state = self.lock();
         if answer.is_hold() {
             state.hold(call, rule);
@@ -142,11 +142,11 @@ impl Hub {
         }
     }
 
-    /// The oldest call of `route` that was handed to the test, as soon as there is one.
-    pub(crate) async fn next_held(self: &Arc<Self>, route: &Route) -> HeldCall {
+    /// The oldest call covered by `target` that was handed to the test, as soon as there is one.
+    pub(crate) async fn next_held(self: &Arc<Self>, target: &Target) -> HeldCall {
         loop {
             let told = self.changed.notified();
-            let next = self.lock().held.get_mut(route).and_then(VecDeque::pop_front);
+            let next = self.lock().next_held(target);
             if let Some((call, rule)) = next {
                 return HeldCall {
                     hub: Arc::clone(self),
@@ -169,15 +169,17 @@ impl Hub {
         }
     }
 
-    fn handler_panicked(&self, call: &Call, rule: usize, panic: &(dyn Any + Send)) -> Answer {
+    fn handler_panicked(&self, call: &Call, rule: Option<usize>, panic: &(dyn Any + Send)) -> Answer {
         let message = panic
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
             .or_else(|| panic.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "(no message)".to_owned());
         let mut state = self.lock();
-        let rule = state.script.rules[rule].to_string();
-        state.findings.handler_panicked(call, &rule, &message);
+        let rule = rule.map(|number| state.script.rules[number].to_string());
+        state
+            .findings
+            .handler_panicked(call, &rule.unwrap_or_default(), &message);
         Answer::error("AssertionError", "the handler of this fake service panicked")
     }
 }

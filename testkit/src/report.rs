@@ -7,8 +7,8 @@ use serde_json::Value;
 use crate::{
     Call,
     call::shown,
+    difference::Comparison,
     log::Log,
-    matcher::Comparison,
     script::{Nearest, Script},
     times::calls,
 };
@@ -148,6 +148,8 @@ fn unmet(script: &Script) -> Vec<String> {
             entries.push(format!("rule {rule} expected {}, saw {saw}\n", rule.expected));
         }
     }
+    let left = script.pushed.waiting.iter();
+    entries.extend(left.map(|push| format!("{push}\n   what this test is about has not happened\n")));
     entries
 }
 

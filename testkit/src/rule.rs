@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use nameko_cachetools::{IntoArgs, Route};
+use nameko_cachetools::IntoArgs;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +16,7 @@ use crate::{
     fail,
     hub::Hub,
     script::{RuleState, Step},
+    target::Target,
 };
 
 /// One rule of a [`FakeBroker`](crate::FakeBroker): which calls it is for, and what they are answered.
@@ -24,15 +25,17 @@ use crate::{
 /// What it doesn't mention matches anything. It needs an answer: one of [`reply`](Self::reply),
 /// [`sequence`](Self::sequence), [`reply_with`](Self::reply_with) and [`hold`](Self::hold).
 ///
-/// If several rules match a call, the first that still [`expect`](Self::expect)s calls answers it.
+/// If several rules match a call, the first that still [`expect`](Self::expect)s calls answers it. Those for one route
+/// come before those for a pattern (`products.*`), and before all of them comes what was
+/// [pushed](crate::FakeBroker::push).
 pub struct Rule<'a> {
     hub: &'a Hub,
     number: usize,
 }
 
 impl<'a> Rule<'a> {
-    pub(crate) fn new(hub: &'a Hub, route: Route, at: &'static Location<'static>) -> Self {
-        let number = hub.lock().script.add(route, at);
+    pub(crate) fn new(hub: &'a Hub, target: Target, at: &'static Location<'static>) -> Self {
+        let number = hub.lock().script.add(target, at);
         Self { hub, number }
     }
 
@@ -101,6 +104,38 @@ impl<'a> Rule<'a> {
         self.edit(|rule| rule.matcher.kwargs = Some(kwargs))
     }
 
+    /// Only calls with this positional argument at `position`, from 0, whatever the others.
+    ///
+    /// # Panics
+    /// If `value` can't be written as JSON.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # let broker = FakeBroker::new();
+    /// broker.on("products.search").arg(0, "odyssey").reply(Answer::ok(["the_odyssey"]));
+    /// ```
+    #[track_caller]
+    pub fn arg(self, position: usize, value: impl Serialize) -> Self {
+        let value = json("arg", value);
+        self.edit(|rule| drop(rule.matcher.positions.insert(position, value)))
+    }
+
+    /// Only calls with this keyword argument, whatever the others.
+    ///
+    /// # Panics
+    /// If `value` can't be written as JSON.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, FakeBroker};
+    /// # let broker = FakeBroker::new();
+    /// broker.on("products.search").kwarg("currency", "EUR").reply(Answer::ok(["the_odyssey"]));
+    /// ```
+    #[track_caller]
+    pub fn kwarg(self, name: &str, value: impl Serialize) -> Self {
+        let (name, value) = (name.to_owned(), json("kwarg", value));
+        self.edit(|rule| drop(rule.matcher.named.insert(name, value)))
+    }
+
     /// Only calls whose worker context has `key` with exactly this value; other keys don't matter.
     ///
     /// # Panics
@@ -113,14 +148,8 @@ impl<'a> Rule<'a> {
     /// ```
     #[track_caller]
     pub fn context(self, key: &str, value: impl Serialize) -> Self {
-        match serde_json::to_value(value) {
-            Ok(value) => self.edit(|rule| {
-                rule.matcher.context.insert(context_key(key).to_owned(), value);
-            }),
-            Err(error) => fail(format!(
-                "context({key:?}): this can't be written as JSON: {error}"
-            )),
-        }
+        let (key, value) = (context_key(key).to_owned(), json("context", value));
+        self.edit(|rule| drop(rule.matcher.context.insert(key, value)))
     }
 
     /// Only calls for which `holds` is true; a panic in it counts as false. The name stands in the report.
@@ -136,6 +165,13 @@ impl<'a> Rule<'a> {
     ///     .reply(Answer::ok(1));
     /// ```
     pub fn when(self, name: &str, holds: impl Fn(&Call) -> bool + Send + 'static) -> Self {
+        let holds = move |call: &Call| {
+            if holds(call) {
+                Ok(())
+            } else {
+                Err("false".to_owned())
+            }
+        };
         self.edit(|rule| rule.matcher.conditions.push((name.to_owned(), Box::new(holds))))
     }
 
@@ -279,6 +315,14 @@ impl<'a> Rule<'a> {
     fn edit(self, change: impl FnOnce(&mut RuleState)) -> Self {
         change(&mut self.hub.lock().script.rules[self.number]);
         self
+    }
+}
+
+#[track_caller]
+fn json(method: &str, value: impl Serialize) -> Value {
+    match serde_json::to_value(value) {
+        Ok(value) => value,
+        Err(error) => fail(format!("{method}(): this can't be written as JSON: {error}")),
     }
 }
 

@@ -9,13 +9,10 @@ use std::{
 };
 
 use nameko_cachetools::Route;
-use serde_json::Map;
 
 use crate::{
-    Answer, Call, Latency, Times,
-    call::Arguments,
-    latency::Dice,
-    matcher::{Comparison, Matcher},
+    Answer, Call, Latency, Times, difference::Comparison, latency::Dice, matcher::Matcher, push::Pushed,
+    target::Target,
 };
 
 /// All rules, in the order in which the test made them. Knows nothing of clocks, tasks or sockets.
@@ -23,14 +20,18 @@ use crate::{
 pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) rules: Vec<RuleState>,
+    pub(crate) pushed: Pushed,
+    /// The numbers of the rules for one route.
     by_route: BTreeMap<Route, Vec<usize>>,
+    /// The numbers of the rules for a pattern.
+    wide: Vec<usize>,
 }
 
 /// One rule.
 #[derive(Debug)]
 pub(crate) struct RuleState {
     pub(crate) at: &'static Location<'static>,
-    pub(crate) route: Route,
+    pub(crate) target: Target,
     pub(crate) matcher: Matcher,
     pub(crate) expected: Times,
     pub(crate) latency: Option<Latency>,
@@ -53,8 +54,8 @@ pub(crate) type Handler = Arc<Mutex<dyn FnMut(&Call) -> Answer + Send>>;
 
 /// Which rule answers a call, and how.
 pub(crate) enum Choice {
-    /// Rule number so-and-so does this.
-    Rule(usize, Step),
+    /// Rule number so-and-so does this; or, without a number, it was pushed.
+    Taken(Option<usize>, Step),
     /// None: the answer nameko would give, its name, and the nearest rule.
     Unmatched {
         answer: Answer,
@@ -79,17 +80,22 @@ impl Script {
         Self {
             seed,
             rules: Vec::new(),
+            pushed: Pushed::new(seed),
             by_route: BTreeMap::new(),
+            wide: Vec::new(),
         }
     }
 
-    /// Adds a rule for all calls of `route`, and returns its number.
-    pub(crate) fn add(&mut self, route: Route, at: &'static Location<'static>) -> usize {
+    /// Adds a rule for all calls that `target` covers, and returns its number.
+    pub(crate) fn add(&mut self, target: Target, at: &'static Location<'static>) -> usize {
         let number = self.rules.len();
-        self.by_route.entry(route.clone()).or_default().push(number);
+        match &target {
+            Target::One(route) => self.by_route.entry(route.clone()).or_default().push(number),
+            Target::Any { .. } => self.wide.push(number),
+        }
         self.rules.push(RuleState {
             at,
-            route,
+            target,
             matcher: Matcher::default(),
             expected: Times::ANY,
             latency: None,
@@ -101,10 +107,13 @@ impl Script {
         number
     }
 
-    /// The first matching rule that still expects calls; if all have had theirs, the last of them.
+    /// What was pushed; else the first matching rule that still expects calls; if all have had theirs, the last.
     pub(crate) fn choose(&mut self, call: &Call) -> Choice {
+        if let Some(answer) = self.pushed.take(&call.route) {
+            return Choice::Taken(None, Step::Answer(answer));
+        }
         let mut chosen = None;
-        for &number in self.by_route.get(&call.route).map_or(&[][..], Vec::as_slice) {
+        for number in self.covering(&call.route) {
             let rule = &self.rules[number];
             if !rule.steps.is_empty() && rule.matcher.matches(call) {
                 chosen = Some(number);
@@ -114,41 +123,50 @@ impl Script {
             }
         }
         match chosen {
-            Some(number) => Choice::Rule(number, self.rules[number].take()),
+            Some(number) => Choice::Taken(Some(number), self.rules[number].take()),
             None => self.unmatched(call),
         }
     }
 
-    /// How long rule `number` takes for `answer`.
-    pub(crate) fn delay(&mut self, number: usize, answer: &Answer) -> Duration {
-        let rule = &mut self.rules[number];
-        answer
-            .after
-            .or(rule.latency)
-            .map_or(Duration::ZERO, |latency| rule.dice.draw(latency))
+    /// The rules for `route`, in the order in which they are tried: first those for it alone, then the patterns.
+    fn covering(&self, route: &Route) -> impl Iterator<Item = usize> {
+        let own = self.by_route.get(route).map_or(&[][..], Vec::as_slice);
+        let wide = self.wide.iter().filter(|n| self.rules[**n].target.covers(route));
+        own.iter().chain(wide).copied()
     }
 
-    /// Whether any rule for `route` hands its calls to the test. Handlers may, so they count.
-    pub(crate) fn may_hold(&self, route: &Route) -> bool {
+    /// How long `answer` takes, of rule number `rule` or pushed.
+    pub(crate) fn delay(&mut self, rule: Option<usize>, answer: &Answer) -> Duration {
+        let (usual, dice) = match rule {
+            Some(number) => {
+                let rule = &mut self.rules[number];
+                (rule.latency, &mut rule.dice)
+            }
+            None => (None, &mut self.pushed.dice),
+        };
+        let latency = answer.after.or(usual);
+        latency.map_or(Duration::ZERO, |latency| dice.draw(latency))
+    }
+
+    /// Whether any call that `target` covers may be handed to the test. Handlers may do so, so they count.
+    pub(crate) fn may_hold(&self, target: &Target) -> bool {
         let held = |step: &Step| match step {
             Step::Answer(answer) => answer.is_hold(),
             Step::Handler(_) => true,
         };
-        self.rules
-            .iter()
-            .any(|rule| rule.route == *route && rule.steps.iter().any(held))
+        self.pushed.may_hold(target)
+            || self
+                .rules
+                .iter()
+                .any(|rule| rule.target.meets(target) && rule.steps.iter().any(held))
     }
 
     /// nameko's answer to a call that no rule is for.
     fn unmatched(&self, call: &Call) -> Choice {
-        let knows = |what: fn(&Route) -> &str| {
-            self.rules
-                .iter()
-                .any(|rule| what(&rule.route) == what(&call.route))
-        };
-        let (answered, answer) = if !knows(Route::service) {
+        let service = call.route.service();
+        let (answered, answer) = if !self.rules.iter().any(|rule| rule.target.takes_service(service)) {
             ("UnknownService", Answer::unknown_service())
-        } else if self.by_route.contains_key(&call.route) {
+        } else if self.covering(&call.route).next().is_some() {
             (
                 "IncorrectSignature",
                 Answer::incorrect_signature("no rule of the fake broker matches this call"),
@@ -164,10 +182,9 @@ impl Script {
     }
 
     fn nearest(&self, call: &Call) -> Nearest {
-        let same = self.by_route.get(&call.route).map_or(&[][..], Vec::as_slice);
-        let compared = same.iter().map(|number| {
-            let lines = self.rules[*number].matcher.compare(call);
-            (lines.iter().filter(|line| !line.ok).count(), *number, lines)
+        let compared = self.covering(&call.route).map(|number| {
+            let lines = self.rules[number].matcher.compare(call);
+            (lines.iter().filter(|line| !line.ok).count(), number, lines)
         });
         if let Some((_, number, lines)) = compared.min_by_key(|(differing, number, _)| (*differing, *number))
         {
@@ -177,7 +194,7 @@ impl Script {
             };
         }
         let asked = call.route.to_string();
-        let distance = |rule: &&RuleState| strsim::damerau_levenshtein(&rule.route.to_string(), &asked);
+        let distance = |rule: &&RuleState| strsim::damerau_levenshtein(&rule.target.to_string(), &asked);
         match self.rules.iter().min_by_key(distance) {
             Some(rule) => Nearest::OtherRoute {
                 rule: rule.to_string(),
@@ -199,15 +216,8 @@ impl RuleState {
 /// As it reads in a report: `products.get("o1") (tests/products.rs:14)`.
 impl fmt::Display for RuleState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Matcher { args, kwargs, .. } = &self.matcher;
-        write!(f, "{}(", self.route)?;
-        match (args, kwargs) {
-            (None, None) => f.write_str("..")?,
-            (Some(args), None) => write!(f, "{}, ..", Arguments(args, &Map::new()))?,
-            (None, Some(kwargs)) => write!(f, ".., {}", Arguments(&[], kwargs))?,
-            (Some(args), Some(kwargs)) => write!(f, "{}", Arguments(args, kwargs))?,
-        }
-        write!(f, ") ({}:{})", self.at.file(), self.at.line())
+        let (at, line) = (self.at.file(), self.at.line());
+        write!(f, "{}({}) ({at}:{line})", self.target, self.matcher)
     }
 }
 

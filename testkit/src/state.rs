@@ -20,6 +20,7 @@ use crate::{
     reorder::Turns,
     report::Findings,
     script::Script,
+    target::Target,
 };
 
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub(crate) struct State {
     pub(crate) waiting: BTreeMap<u64, Waiting>,
     pub(crate) most_waiting: usize,
     /// Calls handed to the test and not taken yet, with the number of their rule.
-    pub(crate) held: BTreeMap<Route, VecDeque<(Arc<Call>, usize)>>,
+    held: VecDeque<(Arc<Call>, Option<usize>)>,
     connections: Vec<Connection>,
     /// Told whenever a call is handed to the test, and whenever one ends.
     changed: Arc<Notify>,
@@ -96,7 +97,7 @@ impl State {
             turns: Turns::new(seed),
             waiting: BTreeMap::new(),
             most_waiting: 0,
-            held: BTreeMap::new(),
+            held: VecDeque::new(),
             connections: Vec::new(),
             changed,
         }
@@ -197,11 +198,19 @@ impl State {
     }
 
     /// Hands a call that rule number `rule` matched to the test.
-    pub(crate) fn hold(&mut self, call: &Arc<Call>, rule: usize) {
+    pub(crate) fn hold(&mut self, call: &Arc<Call>, rule: Option<usize>) {
         self.log.of_call(call.number, Act::Hold.summary());
-        let held = self.held.entry(call.route.clone()).or_default();
-        held.push_back((Arc::clone(call), rule));
+        self.held.push_back((Arc::clone(call), rule));
         self.changed.notify_waiters();
+    }
+
+    /// Takes the oldest call that was handed to the test and that `target` covers.
+    pub(crate) fn next_held(&mut self, target: &Target) -> Option<(Arc<Call>, Option<usize>)> {
+        let next = self
+            .held
+            .iter()
+            .position(|(call, _)| target.covers(&call.route))?;
+        self.held.remove(next)
     }
 
     pub(crate) fn is_idle(&self, connection: u32) -> bool {

@@ -5,6 +5,7 @@ mod answers;
 mod held;
 mod manners;
 mod outages;
+mod pushes;
 mod report;
 mod rules;
 mod timeline;

@@ -202,3 +202,20 @@ async fn a_flood_of_unmatched_calls_makes_a_short_report() {
     assert_eq!(violations.count(), 1000);
     assert!(violations.to_string().lines().count() < 100, "{violations}");
 }
+
+/// Two long arguments that look alike: the report shows where they are not.
+#[tokio::test(start_paused = true)]
+async fn a_near_miss_is_shown_where_it_is() {
+    let broker = FakeBroker::new();
+    let filter = |state: &str| json!({"page": {"marks": vec![7; 40], "size": 50}, "state": state});
+    broker
+        .on("orders.search")
+        .args((filter("open"),))
+        .reply(Answer::ok(1));
+    let _ = send(&broker.transport(), "orders.search", json!([filter("closed")])).await;
+    let report = broker.verify().unwrap_err().to_string();
+    let expected = r#"
+      args[0].state  expected "open"  got "closed"  <-- differs
+   the caller"#;
+    assert!(report.contains(expected), "{report}");
+}

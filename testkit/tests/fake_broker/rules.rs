@@ -182,3 +182,58 @@ fn then_without_a_first_answer_is_refused() {
 fn an_assertion_about_each_call_needs_one() {
     FakeBroker::new().calls("products.get").assert_args((1,));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pattern_answers_what_no_rule_of_its_own_does() {
+    let broker = FakeBroker::new();
+    broker
+        .on("products.*")
+        .reply_with(|call| Answer::ok(call.route.method()));
+    broker.on("*.ping").reply(Answer::ok("pong"));
+    broker.on("products.get").arg(0, "o1").reply(Answer::ok("own"));
+    let transport = broker.transport();
+    assert_eq!(result(&transport, "products.get", json!(["o1"])).await, "own");
+    assert_eq!(result(&transport, "products.get", json!(["o2"])).await, "get");
+    assert_eq!(result(&transport, "products.list", json!([])).await, "list");
+    assert_eq!(
+        result(&transport, "products.ping", json!([])).await,
+        "ping",
+        "the first pattern"
+    );
+    assert_eq!(result(&transport, "stock.ping", json!([])).await, "pong");
+    broker.calls("products.*").assert_times(4);
+    broker.calls("*.ping").assert_times(2);
+    broker.calls("*").assert_times(5);
+    assert_eq!(broker.verify(), Ok(()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_argument_is_enough_to_tell_calls_apart() {
+    let broker = FakeBroker::new();
+    broker.on("products.search").arg(1, 50).reply(Answer::ok("fifty"));
+    broker.on("products.search").arg(0, "x").reply(Answer::ok("x"));
+    let transport = broker.transport();
+    let search = async |args| result(&transport, "products.search", args).await;
+    assert_eq!(search(json!(["x", 50])).await, "fifty");
+    assert_eq!(search(json!(["x", 51])).await, "x");
+    assert_eq!(search(json!(["y", 50, {}])).await, "fifty");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_of_a_pattern_are_handed_over_in_order() {
+    let broker = FakeBroker::new();
+    broker.on("*").hold();
+    let transport = broker.transport();
+    let callers = ["products.get", "stock.level", "products.list"].map(|route| {
+        let transport = transport.clone();
+        tokio::spawn(async move { result(&transport, route, json!([])).await })
+    });
+    broker.settle().await;
+    broker.next_call("stock.*").await.reply(Answer::ok(1));
+    broker.next_call("products.*").await.reply(Answer::ok(2));
+    broker.next_call("*.list").await.reply(Answer::ok(3));
+    let [get, level, list] = callers;
+    assert_eq!(get.await.unwrap(), 2);
+    assert_eq!(level.await.unwrap(), 1);
+    assert_eq!(list.await.unwrap(), 3);
+}
