@@ -29,7 +29,8 @@ use crate::{Latency, Malformed, When, act::Act, json::python_json, manner::Manne
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub(crate) act: Act,
-    pub(crate) after: Option<Latency>,
+    /// Boxed, since answers are returned in the error of a `Result`.
+    pub(crate) after: Option<Box<Latency>>,
     pub(crate) manner: Manner,
 }
 
@@ -242,7 +243,7 @@ impl Answer {
     #[must_use]
     pub fn after(self, latency: impl Into<Latency>) -> Self {
         Self {
-            after: Some(latency.into()),
+            after: Some(Box::new(latency.into())),
             ..self
         }
     }

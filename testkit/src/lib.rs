@@ -34,6 +34,7 @@
 //! | [`FakeBroker`] | what a test holds: makes rules, connections and outages; knows all calls; checks them when dropped |
 //! | [`Rule`] | which calls, how often ([`Times`]), answered how and how fast ([`Latency`]) |
 //! | [`Answer`] | a result, an exception, silence, a [`Malformed`] reply, a refusal, a cut connection ([`When`]), a reply that comes twice or under a wrong [`Correlation`] id |
+//! | [`service!`], [`Service`] | a fake service written as the implementation of a Rust trait |
 //! | [`HeldCall`] | a call that the test itself answers, whenever it likes |
 //! | [`Outage`] | a guard: as long as it lives, the broker is down, blocked or flapping, a service silent, unknown or struggling, or replies overtake each other |
 //! | [`Call`], [`Calls`] | what the broker received, to look at and to assert |
@@ -113,6 +114,7 @@ mod reorder;
 mod report;
 mod rule;
 mod script;
+mod service;
 mod state;
 pub mod store_conformance;
 mod target;
@@ -134,6 +136,9 @@ pub use memory::FakeTransport;
 pub use outage::Outage;
 pub use report::Violations;
 pub use rule::Rule;
+#[doc(hidden)]
+pub use service::Bound;
+pub use service::Service;
 pub use times::Times;
 
 /// The one place where the testkit fails a test.

@@ -172,7 +172,16 @@ impl<'a> Rule<'a> {
                 Err("false".to_owned())
             }
         };
-        self.edit(|rule| rule.matcher.conditions.push((name.to_owned(), Box::new(holds))))
+        self.on_condition(name.to_owned(), holds)
+    }
+
+    /// Only calls for which `holds`; its error says in the report what there was in place of that.
+    pub(crate) fn on_condition(
+        self,
+        name: String,
+        holds: impl Fn(&Call) -> Result<(), String> + Send + 'static,
+    ) -> Self {
+        self.edit(|rule| rule.matcher.conditions.push((name, Box::new(holds))))
     }
 
     /// How many calls the rule is to see, checked when the broker is dropped: `2`, `1..=3`, `1..`, `0`.

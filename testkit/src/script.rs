@@ -144,7 +144,7 @@ impl Script {
             }
             None => (None, &mut self.pushed.dice),
         };
-        let latency = answer.after.or(usual);
+        let latency = answer.after.as_deref().copied().or(usual);
         latency.map_or(Duration::ZERO, |latency| dice.draw(latency))
     }
 

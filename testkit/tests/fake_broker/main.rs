@@ -8,6 +8,7 @@ mod outages;
 mod pushes;
 mod report;
 mod rules;
+mod services;
 mod timeline;
 
 use std::time::Duration;
