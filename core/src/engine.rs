@@ -23,7 +23,7 @@ use crate::{
     error::CallError,
     flight::Flights,
     invalidate::{Epochs, Force, Scope, Verdict},
-    key::{Key, Prefix, Unkeyable, with_key},
+    key::{Key, Prefix, Unkeyable, Vary, with_key},
     message::Request,
     methods::{Methods, Rule},
     options::{Mode, Options},
@@ -42,6 +42,7 @@ const MAX_REFRESHES: usize = 64;
 pub(crate) struct Engine {
     pub(crate) client: Client,
     service: Arc<str>,
+    /// What keys of uncached calls begin with: they are written to see whether they can be.
     prefix: Result<Prefix, Unkeyable>,
     publishing: Publishing,
     pub(crate) cache: Option<Cache>,
@@ -115,7 +116,7 @@ impl Engine {
     }
 
     fn new(client: Client, service: Arc<str>, publishing: Publishing, cache: Option<Cache>) -> Self {
-        let prefix = Prefix::new(client.namespace(), &service, client.context());
+        let prefix = Prefix::new(client.namespace(), &service, client.context(), Vary::default());
         let (counters, warned_unkeyable) = (Counters::default(), AtomicBool::new(false));
         Self {
             client,
@@ -154,7 +155,7 @@ impl Engine {
     {
         let cache = self.cache.as_ref()?;
         let rule = cache.methods.rule(method).filter(|rule| rule.reads_first)?;
-        let prefix = self.prefix.as_ref().ok()?;
+        let prefix = rule.prefix.as_ref().ok()?;
         let now = self.client.clock().now();
         let reply = with_key(prefix, method, args, |key| cache.hit(key, rule, now)).ok()??;
         self.counters.hit();
@@ -208,7 +209,8 @@ impl Engine {
         options: &Options,
         context: &Context,
     ) -> Result<Key, Unkeyable> {
-        let prefix = match &self.prefix {
+        let rule = self.cache.as_ref().and_then(|cache| cache.methods.rule(method));
+        let prefix = match rule.map_or(&self.prefix, |rule| &rule.prefix) {
             Ok(prefix) if options.shared => prefix.with_context(&Context::new()),
             Ok(prefix) if options.context.is_some() => prefix.with_context(context),
             prefix => prefix.clone(),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     invalidate::Scope,
-    key::Key,
+    key::{Key, Prefix, Unkeyable},
     policy::{Plan, Policy},
 };
 
@@ -36,21 +36,26 @@ pub(crate) struct Rule {
     pub(crate) fresh_for: Duration,
     /// By how much less an entry may be fresh, at most.
     jitter: Duration,
+    /// What keys begin with.
+    pub(crate) prefix: Result<Prefix, Unkeyable>,
 }
 
 impl Rule {
-    pub(crate) fn new(policy: impl Policy, time_to_live: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        policy: impl Policy,
+        time_to_live: Option<Duration>,
+        prefix: Result<Prefix, Unkeyable>,
+    ) -> Self {
         let fresh_for = policy.fresh_for().min(time_to_live.unwrap_or(Duration::MAX));
         Self {
             jitter: policy.jitter(),
             reads_first: policy.reads_first(),
             fresh_for,
             policy: Arc::new(policy),
+            prefix,
         }
     }
-}
 
-impl Rule {
     /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
     #[inline]
     pub(crate) fn plan(&self, age: Duration, key: &Key) -> Plan {
@@ -78,6 +83,19 @@ impl Rule {
 }
 
 impl Methods {
+    /// Lets the keys of a method begin otherwise. Whether it is cached stays as it is.
+    pub(crate) fn set_prefix(&mut self, method: String, prefix: Result<Prefix, Unkeyable>) {
+        if let Some((_, rule)) = self.own.iter_mut().find(|(name, _)| *name == method) {
+            rule.prefix = prefix;
+        } else if let Some(rule) = self.rule(&method) {
+            let rule = Rule {
+                prefix,
+                ..rule.clone()
+            };
+            self.own.push((method, rule));
+        }
+    }
+
     /// The rule for a method, if it is cached.
     #[inline]
     pub(crate) fn rule(&self, method: &str) -> Option<&Rule> {

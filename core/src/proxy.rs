@@ -9,6 +9,7 @@ use crate::{
     client::Client,
     engine::Engine,
     invalidate::Scope,
+    key::{Prefix, Vary},
     methods::{Cached, Methods, Rule},
     policy::{CacheFirst, Failover, Policy},
     stats::Stats,
@@ -190,6 +191,8 @@ pub struct ProxyBuilder<P, Proxy> {
     cached: Cached,
     own: Vec<(String, Arc<dyn Policy>)>,
     setters: Vec<(String, Arc<[Scope]>)>,
+    vary: Vary,
+    varies: Vec<(String, Vary)>,
     persistent: Option<bool>,
     expiration: Option<Option<Duration>>,
     proxy: fn(Arc<Engine>) -> Proxy,
@@ -205,6 +208,8 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             cached: Cached::All,
             own: Vec::new(),
             setters: Vec::new(),
+            vary: Vary::default(),
+            varies: Vec::new(),
             persistent: None,
             expiration: None,
             proxy,
@@ -266,6 +271,46 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
         self
     }
 
+    /// Says that the answers of these methods are the same for every caller: no context is part of their keys, so that
+    /// all share one answer. The context is sent all the same. For one call: [`Call::shared`].
+    ///
+    /// **Never for answers that depend on who asks**: one caller would get another's.
+    pub fn shared<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
+        let unvaried = |method: N| (method.into(), Vary::on([""; 0]));
+        self.varies.extend(methods.into_iter().map(unvaried));
+        self
+    }
+
+    /// Names the keys of the [`Context`](crate::Context) that are part of the cache key, in place of the default rule:
+    /// the user id, or else the auth token, and everything else but user agent, call ids and trace context.
+    ///
+    /// A service whose answers depend on a token's scopes needs the token in the key, beside the user; one that looks at
+    /// nothing but the language needs no more than that. A token is in the key as its digest.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{CacheFirstRpcProxy, Client, Request, Response, transport_fn};
+    /// # let client = Client::new(transport_fn(|_: Request| async { Ok(Response::json("")) }));
+    /// let products = CacheFirstRpcProxy::builder("products")
+    ///     .vary(["user_id", "auth_token", "language"])
+    ///     .vary_method("search", ["language"])
+    ///     .shared(["currencies"])
+    ///     .build(&client);
+    /// ```
+    pub fn vary<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.vary = Vary::on(names);
+        self
+    }
+
+    /// The same for one method. Whether it is cached stays as it is.
+    pub fn vary_method<N: Into<String>>(
+        mut self,
+        method: impl Into<String>,
+        names: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.varies.push((method.into(), Vary::on(names)));
+        self
+    }
+
     /// Whether the broker writes requests to disk. Default: the client's setting.
     pub fn persistent(mut self, persistent: bool) -> Self {
         self.persistent = Some(persistent);
@@ -289,6 +334,8 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             cached: self.cached,
             own: self.own,
             setters: self.setters,
+            vary: self.vary,
+            varies: self.varies,
             persistent: self.persistent,
             expiration: self.expiration,
             proxy: self.proxy,
@@ -304,16 +351,20 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
         };
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
         let time_to_live = store.time_to_live();
-        let methods = Methods {
-            rule: Rule::new(self.policy, time_to_live),
+        let prefix = |vary| Prefix::new(client.namespace(), &self.service, client.context(), vary);
+        let mut methods = Methods {
+            rule: Rule::new(self.policy, time_to_live, prefix(self.vary.clone())),
             cached: self.cached,
             own: self
                 .own
                 .into_iter()
-                .map(|(name, policy)| (name, Rule::new(policy, time_to_live)))
+                .map(|(name, policy)| (name, Rule::new(policy, time_to_live, prefix(self.vary.clone()))))
                 .collect(),
             setters: self.setters,
         };
+        for (method, vary) in self.varies {
+            methods.set_prefix(method, prefix(vary));
+        }
         let shelf = Shelf::new(store, client.clock(), self.store_timeout);
         (self.proxy)(Engine::cached(
             client.clone(),

@@ -1,6 +1,7 @@
 //! The identity of a call: what makes two calls the same to the cache.
 
 mod encoder;
+mod identity;
 mod serializer;
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,10 @@ use std::{
 
 pub use encoder::Unkeyable;
 use encoder::{ARRAY, Encoder, MAP, NULL};
+pub(crate) use identity::Vary;
 use serde::Serialize;
 
-use crate::{args::Args, context, context::Context};
+use crate::{args::Args, context::Context};
 
 /// Version of the key's format, its first item: keys of different versions never meet in a shared store.
 const VERSION: u64 = 1;
@@ -99,16 +101,22 @@ impl Hash for Raw<'_> {
 }
 
 /// What a proxy's keys begin with, written once: version, namespace, service, and the context.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Prefix {
     start: Arc<[u8]>,
     /// Where the context begins in `start`.
     context_at: usize,
+    vary: Vary,
 }
 
 impl Prefix {
-    /// The prefix of one service's calls with this context.
-    pub(crate) fn new(namespace: &str, service: &str, context: &Context) -> Result<Self, Unkeyable> {
+    /// The prefix of one service's calls with this context, of which what `vary` says is part of the key.
+    pub(crate) fn new(
+        namespace: &str,
+        service: &str,
+        context: &Context,
+        vary: Vary,
+    ) -> Result<Self, Unkeyable> {
         let mut encoder = Encoder::new();
         encoder.head(ARRAY, 7);
         encoder.head(0, VERSION);
@@ -118,6 +126,7 @@ impl Prefix {
         Self {
             start: encoder.bytes.into(),
             context_at,
+            vary,
         }
         .with_context(context)
     }
@@ -126,52 +135,12 @@ impl Prefix {
     pub(crate) fn with_context(&self, context: &Context) -> Result<Self, Unkeyable> {
         let mut encoder = Encoder::new();
         encoder.bytes.extend_from_slice(&self.start[..self.context_at]);
-        identity(context, &mut encoder)?;
+        self.vary.write(context, &mut encoder)?;
         Ok(Self {
             start: encoder.bytes.into(),
             context_at: self.context_at,
+            vary: self.vary.clone(),
         })
-    }
-}
-
-/// Writes what of the context tells callers apart: the user id, else a digest of the auth token; the language; every
-/// other key. Call ids, user agent and trace context do not.
-fn identity(context: &Context, encoder: &mut Encoder) -> Result<(), Unkeyable> {
-    let has_user = context.get(context::USER_ID).is_some_and(|id| !id.is_null());
-    let varies =
-        |name: &str| !(context::NOT_IDENTITY.contains(&name) || name == context::AUTH_TOKEN && has_user);
-    let mut map = encoder.container(MAP, None, false)?;
-    for (name, value) in context
-        .iter()
-        .filter(|(name, value)| varies(name) && !value.is_null())
-    {
-        map.key(name)?;
-        if name == context::AUTH_TOKEN {
-            map.value(&Digest::of(value)?)?
-        } else {
-            map.value(value)?
-        }
-    }
-    map.finish()
-}
-
-/// A token's digest, so that keys hold no token.
-struct Digest([u8; 32]);
-
-impl Digest {
-    fn of(value: &serde_json::Value) -> Result<Self, Unkeyable> {
-        let mut encoder = Encoder::new();
-        value.serialize(&mut encoder)?;
-        Ok(Self(blake3::derive_key(
-            "nameko-cachetools 2026-11-23 auth token v1",
-            &encoder.bytes,
-        )))
-    }
-}
-
-impl Serialize for Digest {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
     }
 }
 

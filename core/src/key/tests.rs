@@ -41,7 +41,7 @@ fn key(args: impl IntoArgs) -> Key {
 }
 
 fn key_of(service: &str, method: &str, context: &Context, args: impl IntoArgs) -> Key {
-    let scope = Prefix::new("", service, context).expect("plain context");
+    let scope = Prefix::new("", service, context, Vary::default()).expect("plain context");
     with_key(&scope, method, &args.into_args(), Key::clone).expect("plain arguments")
 }
 
@@ -236,7 +236,7 @@ fn types_are_told_apart() {
 
 #[test]
 fn what_has_no_key_says_why() {
-    let scope = Prefix::new("", "s", &Context::new()).unwrap();
+    let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
     fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
         with_key(scope, "m", &args.into_args(), |_| ()).unwrap_err()
     }
@@ -292,7 +292,7 @@ fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
 #[test]
 fn keys_do_not_change_from_one_version_to_the_next() {
     let golden = include_str!("golden.txt");
-    let scope = |context: &Context| Prefix::new("shop", "products", context).unwrap();
+    let scope = |context: &Context| Prefix::new("shop", "products", context, Vary::default()).unwrap();
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let line = |key: &Key| format!("{} {}\n", hex(key.as_bytes()), hex(&key.digest()));
     let anonymous = Context::new();

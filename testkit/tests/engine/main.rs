@@ -2,6 +2,7 @@
 //!
 //! Numbers of statements are those of the project's list of ways in which caches fail: they stay with their tests, so
 //! that none of the list is forgotten.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod breaker;
 mod cache_first;
@@ -14,6 +15,7 @@ mod original_bugs;
 mod outcome;
 mod parity;
 mod stores;
+mod vary;
 
 use std::time::Duration;
 
