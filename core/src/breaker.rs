@@ -72,6 +72,16 @@ pub(crate) enum Circuit {
     Probe,
 }
 
+/// What is remembered, without changing it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Closed,
+    /// For so much longer.
+    Open(Duration),
+    /// The next call is to look again.
+    Due,
+}
+
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {
@@ -94,6 +104,15 @@ impl Circuits {
         self.lock()
             .get_mut(method)
             .map_or(Circuit::Closed, |memory| memory.ask(now))
+    }
+
+    /// What [`ask`](Self::ask) would say.
+    pub(crate) fn standing(&self, method: &str, now: Moment) -> Standing {
+        match self.lock().get(method).and_then(|memory| memory.open.as_ref()) {
+            None => Standing::Closed,
+            Some(pause) if now < pause.until => Standing::Open(pause.until.since(now)),
+            Some(_) => Standing::Due,
+        }
     }
 
     /// Notes how a request of `method` ended.

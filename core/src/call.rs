@@ -18,6 +18,7 @@ use crate::{
     driver,
     engine::Engine,
     error::CallError,
+    explain::explain,
     invalidate::Force,
     options::{Mode, Options},
     outcome::Reply,
@@ -119,6 +120,38 @@ impl<'a, T, P, K> Call<'a, T, P, K> {
     pub fn expiration(self, expiration: impl Into<Option<Duration>>) -> Self {
         let expiration = expiration.into();
         self.with(|options| options.expiration = Some(expiration))
+    }
+
+    /// Makes no call: says what this one would do now, and why, in a few lines for people to read. Their wording is no
+    /// contract. They hold no argument, no value and no context.
+    ///
+    /// The store is read, as a call would; nothing is sent, changed or counted.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, Client, Request, Response, args, transport_fn};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = Client::new(transport_fn(|_: Request| async { Ok(Response::json(r#"{"result": 7, "error": null}"#)) }));
+    /// let products = CacheFirstRpcProxy::builder("products")
+    ///     .policy(CacheFirst::fresh_for(Duration::from_secs(30)))
+    ///     .build(&client);
+    /// let why = products.call::<u64, _>("stock", args!["the_odyssey"]).explain().await?;
+    /// assert!(why.ends_with("store: nothing\nso: sends a request, for up to 30s\n"), "{why}");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As for the call itself, if it can't be sent: [`CallError::InvalidRoute`], [`CallError::Arguments`].
+    pub fn explain(self) -> impl Future<Output = Result<String, CallError>> + Send + use<T, P, K>
+    where
+        P: Serialize,
+        K: Serialize,
+    {
+        let options = self.options.map(|options| *options).unwrap_or_default();
+        let prepared = self.engine.prepare(self.method, &self.args, options);
+        async move { Ok(explain(&prepared?).await) }
     }
 
     /// Makes no call: forgets what is cached for this one, for failover too. An answer to it that is still on its way

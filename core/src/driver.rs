@@ -4,21 +4,21 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::{
     breaker::Circuit,
-    client::Client,
+    decision::{Found, Step, first_step, reads_store},
     engine::{Cache, Prepared, value_of},
     entry::{Entry, Sent, Slot, Tags},
-    error::{CallError, Delivery, ErrorClass, Timer},
+    error::{CallError, ErrorClass},
     flight::Mission,
-    invalidate::Scope,
     key::Key,
+    limits::{at, tie, timed_out},
     methods::Rule,
     options::Mode,
     outcome::{Details, Outcome, Reason, Reply, Source},
-    policy::Plan,
+    plain::plain,
     route::Route,
     wire,
 };
@@ -53,73 +53,6 @@ where
     result
 }
 
-/// A call without the cache: the request lives and dies with its caller.
-async fn plain<T>(call: &Prepared, reason: Reason) -> Result<Reply<T>, CallError>
-where
-    T: DeserializeOwned + Send + Sync + 'static,
-{
-    let (started, client) = (Instant::now(), &call.engine.client);
-    let limit = call
-        .options
-        .timeout
-        .unwrap_or(call.engine.plain_timeout(call.route.method()));
-    let sent = Sent::now(client.clock());
-    let change = Change {
-        client,
-        scopes: call.engine.setter(call.route.method()),
-    };
-    let reply = tokio::select! {
-        biased;
-        reply = client.transport().request(call.request(None)) => reply,
-        () = at(limit.and_then(|limit| started.checked_add(limit))) => return Err(timed_out(&call.route, limit)),
-    };
-    let response = match reply {
-        Ok(response) => response,
-        Err(error) => {
-            if error.delivery() == Delivery::NotSent {
-                change.did_not_happen();
-            }
-            return Err(CallError::transport(call.route.clone(), error));
-        }
-    };
-    let body = wire::result(&call.route, response)?;
-    let value = wire::decode(&call.route, &body)?;
-    let details = Details {
-        waited: started.elapsed(),
-        ..Details::live(reason)
-    };
-    Ok(Reply::new(
-        Arc::new(Slot {
-            sent,
-            tags: None,
-            body,
-            value,
-        }),
-        Outcome::other(details),
-    ))
-}
-
-/// What a call that changes something invalidates when it has ended, however it ends: after an error, a spent limit or a
-/// caller who left, the change may have happened.
-struct Change<'a> {
-    client: &'a Client,
-    scopes: Option<Arc<[Scope]>>,
-}
-
-impl Change<'_> {
-    fn did_not_happen(mut self) {
-        self.scopes = None;
-    }
-}
-
-impl Drop for Change<'_> {
-    fn drop(&mut self) {
-        for scope in self.scopes.iter().flat_map(|scopes| scopes.iter()) {
-            self.client.invalidate(scope);
-        }
-    }
-}
-
 /// A call that the cache has a part in.
 struct Attempt<'a> {
     call: &'a Prepared,
@@ -134,46 +67,51 @@ impl Attempt<'_> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let (mode, policy) = (self.call.options.mode, &self.rule.policy);
-        let (mut reason, mut patience) = (Reason::LiveFirst, policy.failover_timeout());
-        if mode == Mode::OnlyIfCached || self.rule.reads_first && mode != Mode::Reload {
-            reason = Reason::Miss;
-            if let Some(found) = self.look_up().await
-                && let Ok(slot) = value_of(&self.call.route, found.entry.clone())
-            {
-                reason = Reason::LiveFirst;
-                let plan = match self.rule.plan(found.age, self.key) {
-                    Plan::Serve | Plan::ServeAndRefresh if found.expired => Plan::FetchOrServe { patience },
-                    plan => plan,
-                };
-                match plan {
-                    Plan::Serve => {
-                        return Ok(Reply::new(slot, Outcome::fresh(found.age, self.fresh_for())));
-                    }
-                    _ if mode == Mode::OnlyIfCached => {
-                        if policy.may_stand_in(found.age) {
-                            return Ok(self.cached(slot, &found, Reason::OnlyIfCached, None));
-                        }
-                    }
-                    Plan::ServeAndRefresh => {
-                        let circuit = self.cache.flights.circuit(&self.call.route, policy.as_ref());
-                        match circuit {
-                            Circuit::Closed => self.refresh::<T>(),
-                            Circuit::Open => {}
-                            Circuit::Probe => self.probe::<T>(),
-                        }
-                        return Ok(self.cached(slot, &found, Reason::Revalidating, None));
-                    }
-                    Plan::FetchOrServe { patience: planned } => patience = planned,
+        let (mode, route) = (self.call.options.mode, &self.call.route);
+        let found = if reads_store(mode, self.rule) {
+            self.look_up_as::<T>().await
+        } else {
+            None
+        };
+        let step = first_step(mode, self.rule, self.key, found.as_ref().map(|(found, _)| found));
+        match (step, found) {
+            (Step::Serve, Some((found, slot))) => {
+                Ok(Reply::new(slot, Outcome::fresh(found.age, self.fresh_for())))
+            }
+            (Step::ServeOnly, Some((found, slot))) => {
+                Ok(self.cached(slot, &found, Reason::OnlyIfCached, None))
+            }
+            (Step::Revalidate, Some((found, slot))) => {
+                match self.cache.flights.circuit(route, self.rule.policy.as_ref()) {
+                    Circuit::Closed => self.refresh::<T>(),
+                    Circuit::Open => {}
+                    Circuit::Probe => self.probe::<T>(),
                 }
+                Ok(self.cached(slot, &found, Reason::Revalidating, None))
             }
-            if mode == Mode::OnlyIfCached {
-                return Err(CallError::NotCached {
-                    route: self.call.route.clone(),
-                });
-            }
+            (Step::Ask { reason, patience }, _) => match self.negative() {
+                Some(error) => Err(error),
+                None => self.fetch(reason, patience).await,
+            },
+            (Step::NotCached | Step::Serve | Step::ServeOnly | Step::Revalidate, _) => Err(self
+                .negative()
+                .unwrap_or_else(|| CallError::NotCached { route: route.clone() })),
         }
-        self.fetch(reason, patience).await
+    }
+
+    /// The error that is remembered as the answer to this call.
+    fn negative(&self) -> Option<CallError> {
+        let (call, flights) = (self.call, &self.cache.flights);
+        if call.options.mode == Mode::Reload {
+            return None;
+        }
+        let negative = flights.negative(self.key, &call.route, self.rule.policy.as_ref())?;
+        let age = call.engine.client.clock().now().since(negative.sent.moment());
+        if call.options.max_age.is_some_and(|most| age > most) {
+            return None;
+        }
+        call.engine.counters.negative();
+        Some(negative.error)
     }
 
     /// Asks the service; when that fails, or patience ends, the cache may stand in.
@@ -191,6 +129,7 @@ impl Attempt<'_> {
             }
             return Ok(reply);
         }
+        let patience = flights.patience(&self.call.route, policy, patience);
         let (limit, useful) = (self.limit(), self.flight_limit());
         let (ticket, collapsed) = flights.join(self.mission::<T>(useful), self.call.request(useful));
         let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
@@ -281,6 +220,16 @@ impl Attempt<'_> {
         accepted.then_some(Found { entry, age, expired })
     }
 
+    /// The same with its value, if that is a `T`.
+    async fn look_up_as<T>(&self) -> Option<(Found, Arc<Slot<T>>)>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let found = self.look_up().await?;
+        let slot = value_of(&self.call.route, found.entry.clone()).ok()?;
+        Some((found, slot))
+    }
+
     /// The cached answer instead of `error`, if there is one and the policy wants that; else the error.
     async fn stand_in_for<T>(&self, error: CallError) -> Result<Reply<T>, CallError>
     where
@@ -297,7 +246,7 @@ impl Attempt<'_> {
         match self.stand_in(reason, Some(&error)).await {
             None => Err(error),
             Some(reply) => {
-                self.cache.warn_masked(&self.call.route, &error);
+                self.cache.count_masked(&self.call.route, &error);
                 Ok(reply)
             }
         }
@@ -311,12 +260,9 @@ impl Attempt<'_> {
         if self.call.options.mode == Mode::Reload {
             return None;
         }
-        let found = self.look_up().await?;
+        let (found, slot) = self.look_up_as().await?;
         let usable = self.rule.policy.may_stand_in(found.age);
-        let slot = usable
-            .then(|| value_of(&self.call.route, found.entry.clone()).ok())
-            .flatten()?;
-        Some(self.cached(slot, &found, reason, masked.cloned()))
+        usable.then(|| self.cached(slot, &found, reason, masked.cloned()))
     }
 
     fn cached<T>(
@@ -377,14 +323,6 @@ impl Attempt<'_> {
     }
 }
 
-/// An entry as a call finds it.
-struct Found {
-    entry: Entry,
-    age: Duration,
-    /// Whether an invalidation made it stale, whatever its age.
-    expired: bool,
-}
-
 fn decoded<T>(route: &Route, sent: Sent, tags: &Tags, body: &Bytes) -> Option<Entry>
 where
     T: DeserializeOwned + Send + Sync + 'static,
@@ -396,27 +334,4 @@ where
         body: body.clone(),
         value,
     })))
-}
-
-fn timed_out(route: &Route, limit: Option<Duration>) -> CallError {
-    CallError::Timeout {
-        route: route.clone(),
-        timer: Timer::CallTimeout,
-        after: limit.unwrap_or_default(),
-        delivery: Delivery::Unknown,
-    }
-}
-
-/// Lets a reply that came in the same moment land first: at a tie the reply beats the limit.
-async fn tie(limit: impl Future<Output = ()>) {
-    limit.await;
-    tokio::task::yield_now().await;
-}
-
-/// Pending until `deadline`; for ever, if there is none.
-async fn at(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     any::type_name,
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -57,7 +57,7 @@ pub(crate) struct Cache {
     pub(crate) refreshes: Arc<Semaphore>,
     epochs: Arc<Epochs>,
     pub(crate) methods: Methods,
-    warned: Mutex<BTreeSet<String>>,
+    masked: Mutex<BTreeMap<String, u64>>,
 }
 
 /// A call on its way: all that the driver needs, in its own hands.
@@ -107,7 +107,7 @@ impl Engine {
         let cache = Cache {
             flights: Flights::new(transport, client.clock(), Arc::clone(&shelf), Arc::clone(&epochs)),
             refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
-            warned: Mutex::default(),
+            masked: Mutex::default(),
             shelf,
             epochs,
             methods,
@@ -140,6 +140,7 @@ impl Engine {
             Some(cache) => Stats {
                 store_troubles: cache.shelf.troubles(),
                 harvests_forgotten: cache.flights.forgotten(),
+                masked: cache.masked().values().sum(),
                 ..stats
             },
         }
@@ -298,6 +299,21 @@ impl Cache {
         ))
     }
 
+    /// The stored entry, and what invalidations leave of it.
+    pub(crate) async fn view(
+        &self,
+        key: &Key,
+        route: &Route,
+        call_ends: Option<Instant>,
+    ) -> Option<(Entry, Verdict)> {
+        let entry = self.shelf.look_up(key, call_ends).await?;
+        let tags = entry.tags();
+        let verdict = self
+            .epochs
+            .judge(entry.sent(), key, route, tags.as_deref().unwrap_or_default());
+        Some((entry, verdict))
+    }
+
     /// The stored entry, and whether an invalidation made it stale. What an invalidation forbids is forgotten.
     pub(crate) async fn look_up(
         &self,
@@ -305,24 +321,17 @@ impl Cache {
         route: &Route,
         call_ends: Option<Instant>,
     ) -> Option<(Entry, bool)> {
-        let entry = self.shelf.look_up(key, call_ends).await?;
-        match self.epochs.judge(
-            entry.sent(),
-            key,
-            route,
-            entry.tags().as_deref().unwrap_or_default(),
-        ) {
-            Verdict::Untouched => Some((entry, false)),
-            Verdict::Expired => Some((entry, true)),
-            Verdict::Gone => {
+        match self.view(key, route, call_ends).await? {
+            (entry, Verdict::Gone) => {
                 self.shelf.forget(key, entry).await;
                 None
             }
+            (entry, verdict) => Some((entry, verdict == Verdict::Expired)),
         }
     }
 
-    /// Warns once of each kind of error that cached answers stand in for.
-    pub(crate) fn warn_masked(&self, route: &Route, error: &CallError) {
+    /// Counts an error that a cached answer stands in for, and warns once of each kind.
+    pub(crate) fn count_masked(&self, route: &Route, error: &CallError) {
         const MOST: usize = 64;
         let kind = match error.remote() {
             Some(remote) => remote
@@ -333,10 +342,22 @@ impl Cache {
                 .collect(),
             None => format!("{:?}", error.class()),
         };
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.len() < MOST && warned.insert(kind.clone()) {
+        let mut masked = self.masked.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = if masked.len() < MOST || masked.contains_key(&kind) {
+            kind
+        } else {
+            "others".to_owned()
+        };
+        let count = masked.entry(kind.clone()).or_default();
+        *count += 1;
+        if *count == 1 {
             tracing::warn!(%route, error = kind, "cached answers stand in for an error of this kind; warned of once");
         }
+    }
+
+    /// How often cached answers stood in for errors, by their kind.
+    pub(crate) fn masked(&self) -> BTreeMap<String, u64> {
+        self.masked.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -34,9 +34,10 @@
 //! | what all proxies of a program share | [`Client`], [`Context`] (who asks, in which language) |
 //! | a call: its arguments, its options, its answer | [`args!`], [`Args`]; [`Call`]; [`Reply`] |
 //! | where an answer came from, and why | [`Outcome`], [`Source`], [`Reason`]; counted: [`Stats`] |
+//! | what a call would do now | [`Call::explain`] |
 //! | why there is none | [`CallError`], [`RemoteError`], [`ErrorClass`], [`Delivery`] |
 //! | how long an answer is good, which errors it stands in for | [`Failover`], [`CacheFirst`]; the trait [`Policy`] |
-//! | when a service is taken for dead | [`Breaker`] |
+//! | when a service is taken for dead; how long it is waited for | [`Breaker`]; [`Adaptive`] |
 //! | that an answer is no longer true | [`Scope`], for [`Client::invalidate`] and [`Client::expire`]; [`Call::invalidate`] |
 //! | where answers are kept | [`MemoryStore`]; the trait [`Store`], with [`Key`] and [`Entry`] |
 //! | values that JSON has no form for | [`types`]: decimals, dates, UUIDs, bytes |
@@ -59,6 +60,7 @@
 //! - It runs on tokio and on nothing else: calls are made within a runtime whose time is enabled.
 #![forbid(unsafe_code)]
 
+mod adaptive;
 mod args;
 mod backoff;
 mod breaker;
@@ -66,20 +68,25 @@ mod call;
 mod client;
 mod clock;
 mod context;
+mod decision;
 mod driver;
 mod engine;
 mod entry;
 mod error;
+mod explain;
 mod flight;
 // Its examples use crates that this one can't depend on: the workspace's `examples` package runs them.
 #[cfg(not(doctest))]
 pub mod guide;
 mod invalidate;
 mod key;
+mod limits;
 mod message;
 mod methods;
+mod negative;
 mod options;
 mod outcome;
+mod plain;
 mod policy;
 mod proxy;
 mod route;
@@ -89,6 +96,7 @@ mod transport;
 pub mod types;
 mod wire;
 
+pub use adaptive::Adaptive;
 pub use args::{Args, IntoArgs, Keyword, NoKeywords};
 pub use breaker::Breaker;
 pub use call::{Call, CallFuture};

@@ -1,8 +1,9 @@
 //! The faces of a service: plain, failover, cache-first.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use crate::{
+    adaptive::Adaptive,
     args::IntoArgs,
     breaker::Breaker,
     call::Call,
@@ -162,6 +163,16 @@ macro_rules! face {
             /// What became of this proxy's calls so far.
             pub fn stats(&self) -> Stats {
                 self.engine.stats()
+            }
+
+            /// How often cached answers stood in for errors so far, by the exception's type, or else by the
+            /// [class](crate::ErrorClass) of the error. At most 64 kinds; further ones count as `others`.
+            pub fn masked_errors(&self) -> BTreeMap<String, u64> {
+                self.engine
+                    .cache
+                    .as_ref()
+                    .map(|cache| cache.masked())
+                    .unwrap_or_default()
             }
         }
 
@@ -408,7 +419,9 @@ settings!(Failover:
     call_timeout(limit: impl Into<Option<Duration>>),
     single_flight(on: bool),
     breaker(breaker: impl Into<Option<Breaker>>),
+    adaptive(adaptive: impl Into<Option<Adaptive>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
+    negative_for(life: impl Into<Option<Duration>>),
 );
 settings!(CacheFirst:
     stale_while_revalidate(window: Duration),
@@ -418,5 +431,7 @@ settings!(CacheFirst:
     call_timeout(limit: impl Into<Option<Duration>>),
     single_flight(on: bool),
     breaker(breaker: impl Into<Option<Breaker>>),
+    adaptive(adaptive: impl Into<Option<Adaptive>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
+    negative_for(life: impl Into<Option<Duration>>),
 );

@@ -21,6 +21,11 @@ pub struct Stats {
     pub bypass: u64,
     /// Ended with an error.
     pub errors: u64,
+    /// Of the errors: those that were remembered as answers, so that the service was not asked
+    /// ([`negative_for`](crate::CacheFirst::negative_for)).
+    pub negatives: u64,
+    /// Of the cached answers: those that stood in for an error.
+    pub masked: u64,
     /// Operations of the store that failed, stalled or panicked; the calls went on without it.
     pub store_troubles: u64,
     /// Refreshes not made because too many were under way.
@@ -43,6 +48,7 @@ pub(crate) struct Counters {
     live: AtomicU64,
     bypass: AtomicU64,
     errors: AtomicU64,
+    negatives: AtomicU64,
     refreshes_skipped: AtomicU64,
 }
 
@@ -50,6 +56,10 @@ impl Counters {
     #[inline]
     pub(crate) fn hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn negative(&self) {
+        self.negatives.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn refresh_skipped(&self) {
@@ -75,6 +85,7 @@ impl Counters {
             live: read(&self.live),
             bypass: read(&self.bypass),
             errors: read(&self.errors),
+            negatives: read(&self.negatives),
             refreshes_skipped: read(&self.refreshes_skipped),
             ..Stats::default()
         }

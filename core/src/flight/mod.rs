@@ -21,14 +21,16 @@ use tracing::Instrument as _;
 use seat::Seat;
 
 use crate::{
+    adaptive::Latencies,
     backoff::Backoffs,
-    breaker::{Circuit, Circuits, Ending},
+    breaker::{Circuit, Circuits, Ending, Standing},
     clock::Clock,
     entry::{Entry, Sent, Tags},
     error::CallError,
     invalidate::{Epochs, Verdict},
     key::Key,
     message::Request,
+    negative::{Negative, Negatives},
     policy::Policy,
     route::Route,
     store::Shelf,
@@ -70,6 +72,8 @@ pub(crate) struct Flights {
     epochs: Arc<Epochs>,
     circuits: Circuits,
     backoffs: Backoffs,
+    latencies: Latencies,
+    negatives: Negatives,
     /// Those that may be joined.
     active: Mutex<HashMap<Key, Arc<Flight>>>,
     detached: Semaphore,
@@ -113,6 +117,8 @@ impl Flights {
             epochs,
             circuits: Circuits::default(),
             backoffs: Backoffs::default(),
+            latencies: Latencies::default(),
+            negatives: Negatives::default(),
             active: Mutex::default(),
             detached: Semaphore::new(MAX_DETACHED),
             forgotten: AtomicU64::new(0),
@@ -206,6 +212,53 @@ impl Flights {
             None => Circuit::Closed,
             Some(_) => self.circuits.ask(route.method(), self.clock.now_exact()),
         }
+    }
+
+    /// The same, to be told only.
+    pub(crate) fn standing(&self, route: &Route, policy: &dyn Policy) -> Standing {
+        match policy.breaker() {
+            None => Standing::Closed,
+            Some(_) => self.circuits.standing(route.method(), self.clock.now_exact()),
+        }
+    }
+
+    /// How long ago a request was sent that a call of this key would join.
+    pub(crate) fn under_way(&self, key: &Key, route: &Route) -> Option<Duration> {
+        let active = self.active();
+        let flight = active
+            .get(key)
+            .filter(|flight| self.may_join(flight, key, route))?;
+        Some(flight.started.elapsed())
+    }
+
+    /// Whether a refresh of `key` has to wait, since the last one failed.
+    pub(crate) fn rests(&self, key: &Key) -> bool {
+        self.backoffs.hold(key, self.clock.now_exact())
+    }
+
+    /// How long to wait for an answer while an older one is at hand: what the policy says, or less.
+    pub(crate) fn patience(
+        &self,
+        route: &Route,
+        policy: &dyn Policy,
+        most: Option<Duration>,
+    ) -> Option<Duration> {
+        match policy.adaptive() {
+            None => most,
+            Some(settings) => self.latencies.patience(route.method(), settings, most),
+        }
+    }
+
+    /// The negative answer that is remembered of this call, unless it was invalidated.
+    pub(crate) fn negative(&self, key: &Key, route: &Route, policy: &dyn Policy) -> Option<Negative> {
+        policy.negative_for()?;
+        let negative = self.negatives.get(key, self.clock.now_exact())?;
+        let tags = negative.tags.as_deref().unwrap_or_default();
+        if self.epochs.judge(negative.sent, key, route, tags) == Verdict::Untouched {
+            return Some(negative);
+        }
+        self.negatives.forget(key, negative.sent);
+        None
     }
 
     /// Notes that a request got no answer for as long as the policy has patience.

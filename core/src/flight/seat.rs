@@ -44,9 +44,13 @@ impl Seat {
             biased;
             reply = self.flights.transport.request(request) => reply,
             () = self.given_up() => {
-                if self.flight.behind && self.flights.abandoned.get().is_none() {
-                    self.note(None);
-                    self.pause(true);
+                match self.flights.abandoned.get() {
+                    Some(()) => {}
+                    None if self.flight.behind => {
+                        self.note(None);
+                        self.pause(true);
+                    }
+                    None => self.measure(Ending::Silent),
                 }
                 return;
             }
@@ -57,6 +61,7 @@ impl Seat {
         self.note(Some(&result));
         match result {
             Ok(body) => {
+                self.remember(None);
                 let (entry, decoded, stored) = self.commit(body).await;
                 self.pause(!decoded);
                 self.land(Ok((entry, stored)));
@@ -67,6 +72,7 @@ impl Seat {
                 if is_definitive {
                     // Nor may an older answer, still on its way, bring back what is no more.
                     self.flights.epochs.raise_call(key, sent, Force::Hard);
+                    self.remember(Some(&error));
                 }
                 self.pause(true);
                 self.land(Err(error));
@@ -86,6 +92,7 @@ impl Seat {
             Some(Err(error)) if error.delivery() == Delivery::Answered => Ending::Answered,
             Some(Err(_)) => return, // never sent: that says nothing about the service
         };
+        self.measure(ending);
         let was_slow = self.flight.slow.swap(true, Ordering::Relaxed);
         let ending = match ending {
             Ending::Silent if was_slow => return, // counted already
@@ -94,6 +101,30 @@ impl Seat {
         };
         self.flights
             .note(&self.route, self.mission.policy.as_ref(), ending);
+    }
+
+    /// Remembers how long it took. What is lost counts as the longest that anybody would have waited.
+    fn measure(&self, ending: Ending) {
+        if self.mission.policy.adaptive().is_none() {
+            return;
+        }
+        let (flights, sent) = (&self.flights, self.flight.sent.moment());
+        let latency = match ending {
+            Ending::Silent => self.mission.limit.unwrap_or(HARVEST),
+            Ending::Answered | Ending::AnsweredLate => flights.clock.now_exact().since(sent),
+        };
+        flights.latencies.note(self.route.method(), latency);
+    }
+
+    /// Remembers an answer that says there is no such thing, or that there is.
+    fn remember(&self, negative: Option<&CallError>) {
+        if let Some(life) = self.mission.policy.negative_for() {
+            let (flights, flight, key) = (&self.flights, &self.flight, &self.mission.key);
+            let now = flights.clock.now_exact();
+            flights
+                .negatives
+                .note(key, negative, flight.sent, &flight.tags, life, now);
+        }
     }
 
     /// Lets the next refresh of this key wait, if this one failed.

@@ -32,8 +32,10 @@ impl CacheFirst {
             call_timeout: None,
             single_flight: true,
             breaker: None,
+            adaptive: None,
             masks_client_faults: false,
             definitive: Arc::default(),
+            negative_for: None,
         })
     }
 

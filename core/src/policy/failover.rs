@@ -31,8 +31,10 @@ impl Failover {
             call_timeout: None,
             single_flight: false,
             breaker: None,
+            adaptive: None,
             masks_client_faults: true,
             definitive: Arc::default(),
+            negative_for: None,
         })
     }
 

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub use cache_first::CacheFirst;
 pub use failover::Failover;
 
-use crate::{breaker::Breaker, error::CallError};
+use crate::{adaptive::Adaptive, breaker::Breaker, error::CallError};
 
 /// Decides for one call: ask the cache first or the service first, for how long an entry is good, which errors it may
 /// stand in for. [`Failover`] and [`CacheFirst`] are the two that most need.
@@ -53,6 +53,17 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
 
     /// When the service is taken for dead; `None`: never.
     fn breaker(&self) -> Option<Breaker>;
+
+    /// How patience is learned from the service's latencies; the default does not learn: `None`.
+    fn adaptive(&self) -> Option<Adaptive> {
+        None
+    }
+
+    /// How long a [definitive](Self::is_definitive) error is remembered and answered with, counted from when its request
+    /// was sent. The default remembers none: `None`.
+    fn negative_for(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// What to do about an entry that was found.
@@ -69,6 +80,7 @@ pub enum Plan {
     },
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl<P: Policy + ?Sized> Policy for Arc<P> {
     fn reads_first(&self) -> bool {
         (**self).reads_first()
@@ -112,5 +124,13 @@ impl<P: Policy + ?Sized> Policy for Arc<P> {
 
     fn breaker(&self) -> Option<Breaker> {
         (**self).breaker()
+    }
+
+    fn adaptive(&self) -> Option<Adaptive> {
+        (**self).adaptive()
+    }
+
+    fn negative_for(&self) -> Option<Duration> {
+        (**self).negative_for()
     }
 }

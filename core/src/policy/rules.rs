@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::Plan;
 use crate::{
+    adaptive::Adaptive,
     breaker::Breaker,
     error::{CallError, ErrorClass},
 };
@@ -22,10 +23,13 @@ pub(super) struct Rules {
     pub(super) call_timeout: Option<Duration>,
     pub(super) single_flight: bool,
     pub(super) breaker: Option<Breaker>,
+    pub(super) adaptive: Option<Adaptive>,
     /// Whether mistakes of the caller are answered from the cache too, as in the original.
     pub(super) masks_client_faults: bool,
     /// Exceptions that are answers, not failures.
     pub(super) definitive: Arc<[String]>,
+    /// How long those are remembered.
+    pub(super) negative_for: Option<Duration>,
 }
 
 impl Rules {
@@ -147,6 +151,24 @@ macro_rules! policy {
                 self.0.definitive = exceptions.into_iter().map(Into::into).collect();
                 self
             }
+
+            /// How long a [`definitive`](Self::definitive) exception is answered with again, without asking the service,
+            /// counted from when its request was sent; `None`: not at all, the default. Keep it short: a record that is
+            /// made meanwhile is not seen before (unless its [invalidation](crate::Call::invalidate) says so). No other
+            /// error is ever remembered: an outage leaves nothing behind.
+            #[must_use]
+            pub fn negative_for(mut self, life: impl Into<Option<Duration>>) -> Self {
+                self.0.negative_for = life.into();
+                self
+            }
+
+            /// Lets patience follow the service's latency, up to the `failover_timeout`. Default: `None`, the
+            /// `failover_timeout` holds at all times.
+            #[must_use]
+            pub fn adaptive(mut self, adaptive: impl Into<Option<crate::Adaptive>>) -> Self {
+                self.0.adaptive = adaptive.into();
+                self
+            }
         }
 
         impl crate::policy::Policy for $policy {
@@ -192,6 +214,14 @@ macro_rules! policy {
 
             fn breaker(&self) -> Option<crate::Breaker> {
                 self.0.breaker
+            }
+
+            fn adaptive(&self) -> Option<crate::Adaptive> {
+                self.0.adaptive
+            }
+
+            fn negative_for(&self) -> Option<Duration> {
+                self.0.negative_for
             }
         }
     };

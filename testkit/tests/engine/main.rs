@@ -4,13 +4,16 @@
 //! that none of the list is forgotten.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+mod adaptive;
 mod breaker;
 mod cache_first;
 mod calls;
 mod errors;
+mod explain;
 mod failover;
 mod flight;
 mod invalidation;
+mod negative;
 mod original_bugs;
 mod outcome;
 mod parity;

@@ -1,0 +1,195 @@
+//! Answers that say there is no such thing, remembered for a while where the policy wants that.
+//!
+//! They are kept apart from the store, which holds good answers only: an outage makes none of these, and none of these
+//! outlives the process.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crate::{
+    clock::Moment,
+    entry::{Sent, Tags},
+    error::CallError,
+    key::Key,
+};
+
+/// Most keys that are remembered at once; the surplus is asked for again.
+const MOST: usize = 4096;
+
+/// The last definitive word on each key of one proxy, by the keys' digests, which are short.
+#[derive(Default)]
+pub(crate) struct Negatives(Mutex<Words>);
+
+#[derive(Default)]
+struct Words {
+    by_key: HashMap<[u8; 32], Word>,
+    /// The latest good answer that found no room.
+    unremembered: Option<Sent>,
+}
+
+/// The latest answer to one call. Good ones are noted too: an older negative one, still on its way, must not follow.
+struct Word {
+    sent: Sent,
+    until: Moment,
+    negative: Option<Negative>,
+}
+
+/// An error that is an answer.
+#[derive(Clone)]
+pub(crate) struct Negative {
+    pub(crate) error: CallError,
+    pub(crate) sent: Sent,
+    pub(crate) tags: Tags,
+    pub(crate) until: Moment,
+}
+
+impl Negatives {
+    /// What is remembered of `key`.
+    pub(crate) fn get(&self, key: &Key, now: Moment) -> Option<Negative> {
+        let words = self.lock();
+        if words.by_key.is_empty() {
+            return None;
+        }
+        let word = words.by_key.get(&key.digest())?;
+        word.negative.clone().filter(|_| now < word.until)
+    }
+
+    /// Remembers how a request was answered until `life` after it was sent; an `error` if it is a negative answer.
+    pub(crate) fn note(
+        &self,
+        key: &Key,
+        error: Option<&CallError>,
+        sent: Sent,
+        tags: &Tags,
+        life: Duration,
+        now: Moment,
+    ) {
+        let (digest, until) = (key.digest(), sent.moment().after(life));
+        let mut words = self.lock();
+        if until <= now || words.by_key.get(&digest).is_some_and(|word| word.sent > sent) {
+            return;
+        }
+        if words.by_key.len() >= MOST && !words.by_key.contains_key(&digest) {
+            words.by_key.retain(|_, word| now < word.until);
+        }
+        let has_room = words.by_key.len() < MOST || words.by_key.contains_key(&digest);
+        match error {
+            None if !has_room => words.unremembered = words.unremembered.max(Some(sent)),
+            Some(_) if !has_room || words.unremembered > Some(sent) => {}
+            _ => {
+                let negative = error.map(|error| Negative {
+                    error: error.clone(),
+                    sent,
+                    tags: tags.clone(),
+                    until,
+                });
+                words.by_key.insert(
+                    digest,
+                    Word {
+                        sent,
+                        until,
+                        negative,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Forgets one answer: it was invalidated.
+    pub(crate) fn forget(&self, key: &Key, sent: Sent) {
+        let (digest, mut words) = (key.digest(), self.lock());
+        if let Some(word) = words.by_key.get_mut(&digest)
+            && word.sent == sent
+        {
+            word.negative = None;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Words> {
+        // A map of words is whole after every step; a panic elsewhere changes nothing.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{RemoteError, Route, clock::Clock};
+
+    const LIFE: Duration = Duration::from_secs(5);
+
+    fn key(n: usize) -> Key {
+        Key::from_bytes(n.to_be_bytes())
+    }
+
+    fn gone() -> CallError {
+        CallError::Remote {
+            route: Route::new("shop", "get").unwrap(),
+            error: Box::new(RemoteError::new("NotFound", "1")),
+        }
+    }
+
+    fn note(negatives: &Negatives, n: usize, error: Option<&CallError>, sent: Sent) {
+        negatives.note(&key(n), error, sent, &None, LIFE, sent.moment());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_lives_from_when_it_was_asked_for_to_the_end_of_its_life() {
+        let (negatives, sent) = (Negatives::default(), Sent::now(Clock::Tokio));
+        note(&negatives, 1, Some(&gone()), sent);
+        let last = sent.moment().after(LIFE - Duration::from_nanos(1));
+        assert!(negatives.get(&key(1), last).is_some() && negatives.get(&key(2), last).is_none());
+        assert!(negatives.get(&key(1), sent.moment().after(LIFE)).is_none());
+        negatives.note(
+            &key(3),
+            Some(&gone()),
+            sent,
+            &None,
+            LIFE,
+            sent.moment().after(LIFE),
+        );
+        assert!(
+            !negatives.lock().by_key.contains_key(&key(3).digest()),
+            "slower than its life"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_to_the_later_request_counts_in_whatever_order_they_come() {
+        let (older, newer) = (Sent::now(Clock::Tokio), Sent::now(Clock::Tokio));
+        for (first, second, is_gone) in [
+            ((Some(gone()), older), (None, newer), false),
+            ((None, newer), (Some(gone()), older), false),
+            ((None, older), (Some(gone()), newer), true),
+            ((Some(gone()), newer), (None, older), true),
+        ] {
+            let negatives = Negatives::default();
+            for (error, sent) in [first, second] {
+                note(&negatives, 1, error.as_ref(), sent);
+            }
+            assert_eq!(negatives.get(&key(1), newer.moment()).is_some(), is_gone);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_is_bounded_and_what_found_no_room_still_counts() {
+        let (negatives, older) = (Negatives::default(), Sent::now(Clock::Tokio));
+        (0..MOST).for_each(|n| note(&negatives, n, Some(&gone()), Sent::now(Clock::Tokio)));
+        note(&negatives, MOST, None, Sent::now(Clock::Tokio));
+        note(&negatives, MOST, Some(&gone()), older);
+        assert_eq!(negatives.lock().by_key.len(), MOST);
+        negatives.forget(&key(0), negatives.get(&key(0), older.moment()).unwrap().sent);
+        assert!(negatives.get(&key(0), older.moment()).is_none());
+        tokio::time::sleep(LIFE).await;
+        note(&negatives, MOST, Some(&gone()), older);
+        assert!(
+            negatives.get(&key(MOST), Clock::Tokio.now()).is_none(),
+            "a later one was good"
+        );
+        note(&negatives, MOST, Some(&gone()), Sent::now(Clock::Tokio));
+        assert_eq!(negatives.lock().by_key.len(), 1, "what is over makes room");
+    }
+}
