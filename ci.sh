@@ -45,7 +45,7 @@ main() {
     step 'Python with real nameko' ensure_venvs
     step 'Tests' run_tests
     step 'Doctests' cargo test --workspace --locked --doc
-    step 'Docs, warnings denied' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps
+    step 'Docs, warnings denied' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --all-features
     step 'Examples' cargo build --workspace --locked --examples
     step 'Explorer' cargo run --release --locked --example explore -- --schedules "$SCHEDULES"
     [ -z "$LONG" ] || step 'Planted bugs' cargo run --locked --example mutants

@@ -41,6 +41,7 @@
 //! | [`Violations`] | the report of a test whose calls broke its rules |
 //! | [`FakeTransport`] | a connection, for clients with settings of their own; [`FakeBroker::client`] needs none |
 //! | [`explore`](mod@explore) | a scenario against a misbehaving broker, once per seed |
+//! | `FakeBroker::serve` | the same on a TCP port, for real clients and nameko services: module `wire`, feature `wire` |
 //! | [`fault_proxy`] | for transports over sockets: a TCP proxy that cuts, stalls, loses and rewrites |
 //! | [`transport_conformance`], [`store_conformance`] | the contracts of `Transport` and `Store` as checks, for your own |
 //!
@@ -82,7 +83,8 @@
 //!
 //! # What it does not do
 //!
-//! - The fake broker opens no socket and speaks no AMQP. [`fault_proxy`] is between sockets, and in real time.
+//! - Without the feature `wire`, the fake broker opens no socket and speaks no AMQP; with it, sockets are in real time,
+//!   as [`fault_proxy`] is.
 //! - It runs no Python and checks no signature: a rule stands for a service.
 //! - It keeps no secrets: reports and timelines show arguments. It is made for test data.
 #![forbid(unsafe_code)]
@@ -120,6 +122,8 @@ pub mod store_conformance;
 mod target;
 mod times;
 pub mod transport_conformance;
+#[cfg(feature = "wire")]
+pub mod wire;
 
 use std::fmt::Display;
 
@@ -140,6 +144,8 @@ pub use rule::Rule;
 pub use service::Bound;
 pub use service::Service;
 pub use times::Times;
+#[cfg(feature = "wire")]
+pub use wire::{WireBroker, WireFault};
 
 /// The one place where the testkit fails a test.
 #[track_caller]

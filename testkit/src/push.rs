@@ -77,6 +77,11 @@ impl Pushed {
         answer
     }
 
+    #[cfg(feature = "wire")]
+    pub(crate) fn has(&self, route: &Route) -> bool {
+        self.waiting.iter().any(|push| push.target.covers(route))
+    }
+
     pub(crate) fn may_hold(&self, target: &Target) -> bool {
         let mut meeting = self.waiting.iter().filter(|push| push.target.meets(target));
         meeting.any(|push| push.answers.iter().any(Answer::is_hold))

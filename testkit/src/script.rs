@@ -161,6 +161,15 @@ impl Script {
                 .any(|rule| rule.target.meets(target) && rule.steps.iter().any(held))
     }
 
+    /// Whether the script has something to say about calls of `route`: a rule for its service, or pushed answers.
+    #[cfg(feature = "wire")]
+    pub(crate) fn serves(&self, route: &Route) -> bool {
+        self.rules
+            .iter()
+            .any(|rule| rule.target.takes_service(route.service()))
+            || self.pushed.has(route)
+    }
+
     /// nameko's answer to a call that no rule is for.
     fn unmatched(&self, call: &Call) -> Choice {
         let service = call.route.service();

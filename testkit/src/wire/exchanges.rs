@@ -1,0 +1,302 @@
+//! Exchanges, bindings, and which queues a message reaches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use amq_protocol::types::{AMQPValue, FieldTable};
+
+use super::{message::Message, refusal::Refusal};
+
+/// All exchanges of the broker, those that every RabbitMQ has included.
+#[derive(Debug)]
+pub(super) struct Exchanges {
+    by_name: BTreeMap<String, Exchange>,
+}
+
+/// One exchange, as it was declared.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Exchange {
+    pub(super) kind: String,
+    pub(super) durable: bool,
+    pub(super) auto_delete: bool,
+    pub(super) internal: bool,
+    pub(super) bindings: Vec<Binding>,
+    /// An auto-delete exchange waits for its first binding.
+    pub(super) was_bound: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Binding {
+    to: Target,
+    key: String,
+    arguments: FieldTable,
+}
+
+/// Where a binding leads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    Queue(String),
+    Exchange(String),
+}
+
+/// What the default exchange is called.
+const DEFAULT: &str = "";
+const KINDS: [&str; 4] = ["direct", "fanout", "topic", "headers"];
+
+impl Exchanges {
+    /// With the exchange that nameko services have declared.
+    pub(super) fn new(rpc: &str) -> Self {
+        let predeclared = [
+            (rpc, "topic"),
+            (DEFAULT, "direct"),
+            ("amq.direct", "direct"),
+            ("amq.fanout", "fanout"),
+            ("amq.topic", "topic"),
+            ("amq.headers", "headers"),
+            ("amq.match", "headers"),
+        ];
+        let durable = |kind: &str| Exchange {
+            kind: kind.to_owned(),
+            durable: true,
+            ..Exchange::default()
+        };
+        Self {
+            by_name: predeclared
+                .map(|(name, kind)| (name.to_owned(), durable(kind)))
+                .into(),
+        }
+    }
+
+    pub(super) fn get(&self, name: &str, vhost: &str) -> Result<&Exchange, Refusal> {
+        self.by_name
+            .get(name)
+            .ok_or_else(|| Refusal::no_exchange(name, vhost))
+    }
+
+    pub(super) fn declare(&mut self, name: &str, wanted: Exchange, vhost: &str) -> Result<(), Refusal> {
+        if !KINDS.contains(&wanted.kind.as_str()) {
+            return Err(Refusal::command_invalid(format_args!(
+                "unknown exchange type '{}'",
+                wanted.kind
+            )));
+        }
+        let Some(current) = self.by_name.get(name) else {
+            if name.starts_with("amq.") {
+                return Err(Refusal::access(format_args!(
+                    "exchange name '{name}' contains reserved prefix 'amq.*'"
+                )));
+            }
+            self.by_name.insert(name.to_owned(), wanted);
+            return Ok(());
+        };
+        let of = format!("exchange '{name}' in vhost '{vhost}'");
+        for (argument, received, current) in [
+            ("type", wanted.kind.clone(), current.kind.clone()),
+            ("durable", wanted.durable.to_string(), current.durable.to_string()),
+            (
+                "auto_delete",
+                wanted.auto_delete.to_string(),
+                current.auto_delete.to_string(),
+            ),
+            (
+                "internal",
+                wanted.internal.to_string(),
+                current.internal.to_string(),
+            ),
+        ] {
+            if received != current {
+                let (received, current) = (format!("'{received}'"), format!("'{current}'"));
+                return Err(Refusal::inequivalent(argument, &of, &received, &current));
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes an exchange; that there is none is fine.
+    pub(super) fn delete(&mut self, name: &str, if_unused: bool, vhost: &str) -> Result<(), Refusal> {
+        default_is_off_limits(name)?;
+        if name.starts_with("amq.") {
+            return Err(Refusal::access(format_args!(
+                "deletion of exchange '{name}' in vhost '{vhost}' not allowed"
+            )));
+        }
+        if if_unused
+            && self
+                .by_name
+                .get(name)
+                .is_some_and(|exchange| !exchange.bindings.is_empty())
+        {
+            return Err(Refusal::precondition(format_args!(
+                "exchange '{name}' in vhost '{vhost}' in use"
+            )));
+        }
+        self.by_name.remove(name);
+        self.forget(&Target::Exchange(name.to_owned()));
+        Ok(())
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        source: &str,
+        to: Target,
+        key: &str,
+        arguments: FieldTable,
+        vhost: &str,
+    ) -> Result<(), Refusal> {
+        default_is_off_limits(source)?;
+        let exchange = self
+            .by_name
+            .get_mut(source)
+            .ok_or_else(|| Refusal::no_exchange(source, vhost))?;
+        let key = key.to_owned();
+        let binding = Binding { to, key, arguments };
+        exchange.was_bound = true;
+        if !exchange.bindings.contains(&binding) {
+            exchange.bindings.push(binding);
+        }
+        Ok(())
+    }
+
+    pub(super) fn unbind(
+        &mut self,
+        source: &str,
+        to: &Target,
+        key: &str,
+        arguments: &FieldTable,
+        vhost: &str,
+    ) -> Result<(), Refusal> {
+        default_is_off_limits(source)?;
+        let exchange = self
+            .by_name
+            .get_mut(source)
+            .ok_or_else(|| Refusal::no_exchange(source, vhost))?;
+        exchange
+            .bindings
+            .retain(|own| (&own.to, own.key.as_str(), &own.arguments) != (to, key, arguments));
+        self.drop_unused();
+        Ok(())
+    }
+
+    /// A queue or an exchange is gone, and all bindings to it.
+    pub(super) fn forget(&mut self, gone: &Target) {
+        for exchange in self.by_name.values_mut() {
+            exchange.bindings.retain(|binding| binding.to != *gone);
+        }
+        self.drop_unused();
+    }
+
+    /// The queues that `message` reaches, each once.
+    pub(super) fn route(&self, message: &Message) -> BTreeSet<String> {
+        let (mut queues, mut seen) = (BTreeSet::new(), BTreeSet::new());
+        if message.exchange.as_str() == DEFAULT {
+            queues.insert(message.key.to_string());
+            return queues;
+        }
+        let mut next = vec![message.exchange.as_str()];
+        while let Some(name) = next.pop() {
+            let Some(exchange) = self.by_name.get(name).filter(|_| seen.insert(name)) else {
+                continue;
+            };
+            for binding in exchange
+                .bindings
+                .iter()
+                .filter(|binding| exchange.leads(binding, message))
+            {
+                match &binding.to {
+                    Target::Queue(queue) => drop(queues.insert(queue.clone())),
+                    Target::Exchange(exchange) => next.push(exchange),
+                }
+            }
+        }
+        queues
+    }
+
+    /// An auto-delete exchange goes with its last binding.
+    fn drop_unused(&mut self) {
+        let unused =
+            |exchange: &Exchange| exchange.auto_delete && exchange.was_bound && exchange.bindings.is_empty();
+        self.by_name.retain(|_, exchange| !unused(exchange));
+    }
+}
+
+impl Exchange {
+    fn leads(&self, binding: &Binding, message: &Message) -> bool {
+        match self.kind.as_str() {
+            "fanout" => true,
+            "topic" => matches(&binding.key, message.key.as_str()),
+            "headers" => has(message.properties.headers().as_ref(), &binding.arguments),
+            _ => binding.key == message.key.as_str(),
+        }
+    }
+}
+
+fn default_is_off_limits(name: &str) -> Result<(), Refusal> {
+    if name == DEFAULT {
+        return Err(Refusal::access("operation not permitted on the default exchange"));
+    }
+    Ok(())
+}
+
+/// Whether a topic's pattern fits a key. A star stands for one word and a hash for any number of them; in a key, both
+/// are ordinary text.
+pub(super) fn matches(pattern: &str, key: &str) -> bool {
+    fn rest(pattern: &[&str], words: &[&str]) -> bool {
+        match (pattern.split_first(), words.split_first()) {
+            (None, None) => true,
+            (Some((&"#", after)), _) => (0..=words.len()).any(|skipped| rest(after, &words[skipped..])),
+            (Some((&"*", after)), Some((_, words))) => rest(after, words),
+            (Some((word, after)), Some((first, words))) => word == first && rest(after, words),
+            _ => false,
+        }
+    }
+    rest(&words(pattern), &words(key))
+}
+
+/// RabbitMQ has no words in an empty key.
+fn words(text: &str) -> Vec<&str> {
+    if text.is_empty() {
+        return Vec::new();
+    }
+    text.split('.').collect()
+}
+
+/// Whether headers are those that a binding of a headers exchange asks for.
+fn has(headers: Option<&FieldTable>, wanted: &FieldTable) -> bool {
+    let is = |(name, value): (&amq_protocol::types::ShortString, &AMQPValue)| {
+        headers.and_then(|headers| headers.inner().get(name)) == Some(value)
+    };
+    let any = wanted.inner().get("x-match") == Some(&AMQPValue::LongString("any".into()));
+    let mut asked = wanted
+        .into_iter()
+        .filter(|(name, _)| !name.as_str().starts_with("x-"));
+    if any { asked.any(is) } else { asked.all(is) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn topics_match_as_rabbitmq_does() {
+        for (pattern, key, fits) in [
+            ("svc.*", "svc.get", true),
+            ("svc.*", "svc", false),
+            ("svc.*", "svc.a.b", false),
+            ("svc.*", "svc.", true),
+            ("svc.*", "svc.*", true),
+            ("svc.*", "svc.#", true),
+            ("svc.*", "#", false),
+            ("svc.*", "*.get", false),
+            ("#", "", true),
+            ("#", "a.b.c", true),
+            ("a.#", "a", true),
+            ("a.#.z", "a.z", true),
+            ("a.#.z", "a.b.c.z", true),
+            ("a.#.z", "a.b.c", false),
+            ("*", "", false),
+            ("", "", true),
+            ("uuid", "uuid", true),
+        ] {
+            assert_eq!(matches(pattern, key), fits, "{pattern} {key}");
+        }
+    }
+}

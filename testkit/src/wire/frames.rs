@@ -1,0 +1,164 @@
+//! Frames to bytes and bytes to frames.
+
+use amq_protocol::{
+    frame::{AMQPContentHeader, AMQPFrame, gen_frame, parse_frame},
+    protocol::{AMQPClass, basic},
+    types::{ShortString, generation::BackToTheBuffer},
+};
+use bytes::{Buf, BytesMut};
+
+use super::message::Message;
+
+/// The class of messages' content, and the only one.
+const BASIC: u16 = 60;
+/// Type, channel and size before a frame's payload, and one octet behind it.
+const OVERHEAD: usize = 8;
+/// Where a frame has its size.
+pub(super) const SIZE: std::ops::Range<usize> = 3..7;
+/// The octet behind each frame.
+pub(super) const FRAME_END: u8 = 0xCE;
+
+/// Why bytes are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Garbage {
+    /// Not even AMQP's own protocol header.
+    NoAmqp,
+    /// Larger than was agreed.
+    TooLarge,
+    /// Neither type, end nor content is that of a frame.
+    Malformed,
+}
+
+/// Takes the first frame off `buffer`, if it is there in full.
+pub(super) fn decode(buffer: &mut BytesMut, frame_max: usize) -> Result<Option<AMQPFrame>, Garbage> {
+    let Some(first) = buffer.first() else {
+        return Ok(None);
+    };
+    let length = if *first == b'A' {
+        OVERHEAD // the protocol header has eight octets, too
+    } else if !matches!(first, 1..=3 | 8) {
+        return Err(Garbage::NoAmqp);
+    } else {
+        let Some(size) = buffer.get(SIZE) else {
+            return Ok(None);
+        };
+        OVERHEAD + size.iter().fold(0, |size, octet| size << 8 | usize::from(*octet))
+    };
+    if length > frame_max {
+        return Err(Garbage::TooLarge);
+    }
+    if buffer.len() < length {
+        return Ok(None);
+    }
+    match parse_frame(&buffer[..length]) {
+        Ok((_, frame)) => {
+            buffer.advance(length);
+            Ok(Some(frame))
+        }
+        Err(_) if *first == b'A' => Err(Garbage::NoAmqp),
+        Err(_) => Err(Garbage::Malformed),
+    }
+}
+
+/// Writes one frame behind what is in `buffer`.
+pub(super) fn encode(frame: &AMQPFrame, buffer: &mut Vec<u8>) {
+    // It fails only on what no frame here holds: names of more than 255 octets.
+    if let Ok(written) = gen_frame(frame)(std::mem::take(buffer).into()) {
+        *buffer = written.write;
+    }
+}
+
+/// A method with a message behind it, cut into frames of at most `frame_max` octets.
+pub(super) fn with_content(
+    channel: u16,
+    method: basic::AMQPMethod,
+    message: &Message,
+    frame_max: usize,
+) -> Vec<AMQPFrame> {
+    let header = AMQPContentHeader {
+        class_id: BASIC,
+        body_size: message.body.len() as u64,
+        properties: message.properties.clone(),
+    };
+    let mut frames = vec![
+        AMQPFrame::Method(channel, AMQPClass::Basic(method)),
+        AMQPFrame::Header(channel, header),
+    ];
+    let longest = frame_max.saturating_sub(OVERHEAD).max(1);
+    frames.extend(
+        message
+            .body
+            .chunks(longest)
+            .map(|part| AMQPFrame::Body(channel, part.to_vec())),
+    );
+    frames
+}
+
+/// A frame whose [`UNREADABLE`] text is no UTF-8, which no string here can hold.
+pub(super) fn garbled(frame: &AMQPFrame) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(frame, &mut bytes);
+    let text = UNREADABLE.as_bytes();
+    if let Some(at) = bytes.windows(text.len()).position(|window| window == text) {
+        bytes[at..at + text.len()].fill(0xFF);
+    }
+    bytes
+}
+
+/// What [`garbled`] makes unreadable.
+pub(super) const UNREADABLE: &str = "(no UTF-8)";
+
+/// Text as a short string: what is longer than 255 octets is cut.
+pub(super) fn short(text: &str) -> ShortString {
+    let mut end = text.len().min(255);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    ShortString::try_new(&text[..end]).unwrap_or_default()
+}
+
+/// That `Vec` can be written into is what [`encode`] stands on.
+const _: fn() = || {
+    fn takes<W: BackToTheBuffer>() {}
+    takes::<Vec<u8>>();
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(frame: &AMQPFrame) -> BytesMut {
+        let mut bytes = Vec::new();
+        encode(frame, &mut bytes);
+        BytesMut::from(&bytes[..])
+    }
+
+    #[test]
+    fn frames_come_back_however_they_are_cut() {
+        let frames = [AMQPFrame::Heartbeat, AMQPFrame::Body(7, b"abc".to_vec())];
+        let all: Vec<u8> = frames.iter().flat_map(|frame| bytes(frame).to_vec()).collect();
+        let (mut buffer, mut read) = (BytesMut::new(), Vec::new());
+        for byte in all {
+            buffer.extend_from_slice(&[byte]);
+            read.extend(decode(&mut buffer, 4096).unwrap());
+        }
+        assert_eq!(read, frames);
+    }
+
+    #[test]
+    fn what_is_no_frame_is_told_apart() {
+        let decoded = |bytes: &[u8]| decode(&mut BytesMut::from(bytes), 4096);
+        assert_eq!(decoded(b"GET / HTTP/1.1\r\n"), Err(Garbage::NoAmqp));
+        assert_eq!(decoded(b"AMQP\x01\x01\x00\x0a"), Err(Garbage::NoAmqp));
+        assert_eq!(decoded(&[1, 0, 0, 0xFF, 0, 0, 0]), Err(Garbage::TooLarge));
+        let mut broken = bytes(&AMQPFrame::Heartbeat);
+        broken[7] = 0;
+        assert_eq!(decoded(&broken), Err(Garbage::Malformed));
+        assert_eq!(
+            decoded(b"AMQP\x00\x00\x09\x01")
+                .unwrap()
+                .map(|frame| frame.channel_id()),
+            Some(0)
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! The port: who connects is served until the broker is dropped.
+
+use std::{io, sync::Arc, time::Duration};
+
+use socket2::SockRef;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    select,
+    task::JoinSet,
+    time::interval,
+};
+
+use super::{
+    connection::{End, serve},
+    shared::Shared,
+};
+
+/// Serves everyone who connects, and keeps the queues' time.
+pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+    let (mut connections, mut clock) = (JoinSet::new(), interval(SWEEP));
+    loop {
+        select! {
+            accepted = listener.accept() => {
+                if let Ok((stream, _)) = accepted {
+                    connections.spawn(connected(stream, Arc::clone(&shared)));
+                }
+            }
+            Some(_) = connections.join_next() => {}
+            _ = clock.tick() => shared.with(|vhost| vhost.sweep()),
+        }
+    }
+}
+
+async fn connected(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    stream.set_nodelay(true)?; // frames are small and somebody waits for each
+    let stream = stream.into_std()?;
+    let socket = stream.try_clone()?; // outlives the halves, and decides how the connection ends
+    let end = serve(TcpStream::from_std(stream)?, shared).await;
+    if end == End::Reset {
+        SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
+    }
+    Ok(())
+}
+
+/// How exactly `x-expires` is kept.
+const SWEEP: Duration = Duration::from_millis(50);
