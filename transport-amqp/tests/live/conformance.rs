@@ -1,8 +1,4 @@
 //! The contract of `Transport`, checked over a live RabbitMQ.
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
@@ -14,13 +10,14 @@ use lapin::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use nameko_cachetools::{Request, Route, Transport};
-use nameko_cachetools_lapin::{Backoff, LapinTransport};
 use nameko_cachetools_testkit::{
     fault_proxy::{Cut, FaultProxy},
     transport_conformance::{self, Harness, SERVICE, answer},
 };
 use serde_json::Value;
-use support::{live, proxy, unique};
+
+use super::support::{self, live, proxy, unique};
+use crate::{Tested, tested::Backoff};
 
 /// On an exchange of its own: the suite's service has the same name wherever it runs.
 struct Live {
@@ -36,7 +33,7 @@ impl Harness for Live {
             first: Duration::from_millis(10),
             ..Backoff::default()
         };
-        let builder = LapinTransport::builder()
+        let builder = Tested::builder()
             .uri(self.proxy.uri())
             .rpc_exchange(&self.exchange);
         Arc::new(builder.backoff(backoff).connect().await.unwrap())

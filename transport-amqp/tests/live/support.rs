@@ -12,12 +12,12 @@
     reason = "only tests use it"
 )]
 
+#[path = "responder.rs"]
 pub mod responder;
 
 use std::{future::Future, io::Write as _, net::SocketAddr, time::Duration};
 
 use nameko_cachetools::{Request, Route, Transport};
-use nameko_cachetools_lapin::{Address, LapinTransport};
 use nameko_cachetools_testkit::fault_proxy::FaultProxy;
 use tokio::{
     net::TcpListener,
@@ -26,6 +26,8 @@ use tokio::{
 };
 
 pub use responder::Responder;
+
+use crate::{Tested, tested::Address};
 
 /// The broker's URI, or `None` after a loud notice. With `CI_LIVE=1` a missing broker fails the test.
 pub async fn broker() -> Option<String> {
@@ -65,7 +67,7 @@ pub fn request(service: &str, method: &str, argument: &str) -> Request {
 }
 
 /// Calls `method` with `argument` and checks that the reply is its own.
-pub async fn echo(transport: &LapinTransport, service: &str, argument: &str) {
+pub async fn echo(transport: &Tested, service: &str, argument: &str) {
     let response = transport
         .request(request(service, "echo", argument))
         .await
@@ -75,7 +77,7 @@ pub async fn echo(transport: &LapinTransport, service: &str, argument: &str) {
 }
 
 /// Calls `echo` until it works; how long that took.
-pub async fn recovered(transport: &LapinTransport, service: &str) -> Duration {
+pub async fn recovered(transport: &Tested, service: &str) -> Duration {
     let start = Instant::now();
     let works = async {
         while transport

@@ -1,22 +1,19 @@
 //! Calls over a live RabbitMQ: what goes out, what comes back, and what each error means.
 
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
-
-mod support;
-
 use std::time::Duration;
 
+use super::support::{self, Responder, echo, eventually, live, request, unique, within};
 use nameko_cachetools::{ConnectionState, Delivery, Transport, TransportError};
-use nameko_cachetools_lapin::LapinTransport;
 use serde_json::json;
-use support::{Responder, echo, eventually, live, request, unique, within};
 use tokio::{task::JoinSet, time::timeout};
+
+use crate::Tested;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_concurrent_calls_get_their_own_replies() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let transport = LapinTransport::connect(&uri).await.unwrap();
+    let transport = Tested::connect(&uri).await.unwrap();
     let mut calls = JoinSet::new();
     for n in 0..1000 {
         let (transport, service) = (transport.clone(), responder.service.clone());
@@ -31,7 +28,7 @@ async fn a_thousand_concurrent_calls_get_their_own_replies() {
 #[tokio::test]
 async fn a_service_that_never_ran_is_unknown() {
     let uri = live!();
-    let transport = LapinTransport::connect(&uri).await.unwrap();
+    let transport = Tested::connect(&uri).await.unwrap();
     let call = transport.request(request(&unique("nobody"), "m", "x"));
     let error = within(5, call).await.unwrap_err();
     assert!(matches!(error, TransportError::UnknownService), "{error:?}");
@@ -44,7 +41,7 @@ async fn a_service_that_never_ran_is_unknown() {
 async fn returns_reach_their_own_calls_under_concurrency() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let transport = LapinTransport::connect(&uri).await.unwrap();
+    let transport = Tested::connect(&uri).await.unwrap();
     let nobody = unique("nobody");
     let mut calls = JoinSet::new();
     for n in 0..2000 {
@@ -66,7 +63,7 @@ async fn returns_reach_their_own_calls_under_concurrency() {
 async fn dropped_calls_free_their_slots_and_their_replies_are_counted() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let transport = LapinTransport::connect(&uri).await.unwrap();
+    let transport = Tested::connect(&uri).await.unwrap();
     let silent = || transport.request(request(&responder.service, "silent", "x"));
     for patience in [0, 1, 5] {
         for _ in 0..50 {
@@ -98,12 +95,7 @@ async fn dropped_calls_free_their_slots_and_their_replies_are_counted() {
 async fn what_goes_out_is_namekos_own() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let transport = LapinTransport::builder()
-        .uri(&uri)
-        .app("shop")
-        .connect()
-        .await
-        .unwrap();
+    let transport = Tested::builder().uri(&uri).app("shop").connect().await.unwrap();
     let mut sent = request(&responder.service, "properties", "x");
     sent.headers = vec![
         ("nameko.call_id_stack".into(), json!(["shop.call.1", "b"])),
@@ -176,7 +168,7 @@ async fn what_goes_out_is_namekos_own() {
 async fn expired_requests_are_not_executed() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let transport = LapinTransport::connect(&uri).await.unwrap();
+    let transport = Tested::connect(&uri).await.unwrap();
     let queue = unique("rpc-stopped");
     let (name, none) = (
         lapin::types::ShortString::from(queue.as_str()),
@@ -227,7 +219,7 @@ async fn expired_requests_are_not_executed() {
 async fn limits_are_errors_of_their_own_and_hurt_no_other_call() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
-    let builder = LapinTransport::builder()
+    let builder = Tested::builder()
         .uri(&uri)
         .max_in_flight(1)
         .max_request_bytes(100)
@@ -293,12 +285,7 @@ async fn close_drains_then_fails_the_rest_and_deletes_the_reply_queue() {
     let uri = live!();
     let responder = Responder::start(&uri).await;
     let app = unique("close");
-    let transport = LapinTransport::builder()
-        .uri(&uri)
-        .app(&app)
-        .connect()
-        .await
-        .unwrap();
+    let transport = Tested::builder().uri(&uri).app(&app).connect().await.unwrap();
     assert!(transport.state().borrow().is_ready());
     let shown = within(
         5,
