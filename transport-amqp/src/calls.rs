@@ -57,6 +57,12 @@ struct Slot {
     confirmed: bool,
 }
 
+impl Slot {
+    fn is_unwritten_for(&self, limit: Duration) -> bool {
+        self.unwritten_since.is_some_and(|since| since.elapsed() >= limit)
+    }
+}
+
 pub(crate) enum Answer {
     Reply(Response),
     Failed(TransportError),
@@ -175,14 +181,19 @@ impl Calls {
         }
     }
 
+    /// Whether there is a request that the socket has not taken for `limit`.
+    pub(crate) fn is_stalled(&self, limit: Duration) -> bool {
+        let table = self.lock();
+        table.waiting.values().any(|slot| slot.is_unwritten_for(limit))
+    }
+
     /// Ends the requests that the socket has not taken for `limit`; whether there were any.
     pub(crate) fn fail_unwritten(&self, limit: Duration) -> bool {
         let stalled: Vec<Slot> = {
             let mut table = self.lock();
-            let stalled = |slot: &Slot| slot.unwritten_since.is_some_and(|since| since.elapsed() >= limit);
             table
                 .waiting
-                .extract_if(|_, slot| stalled(slot))
+                .extract_if(|_, slot| slot.is_unwritten_for(limit))
                 .map(|(_, slot)| slot)
                 .collect()
         };
@@ -215,6 +226,7 @@ impl Calls {
     pub(crate) fn confirmed(&self, id: Uuid) {
         if let Some(slot) = self.lock().waiting.get_mut(&id.as_u128()) {
             slot.confirmed = true;
+            slot.unwritten_since = None;
         }
     }
 

@@ -41,6 +41,9 @@ pub trait Link: Send + Sync + 'static {
 
     /// Asks the broker something that it must answer, about the reply queue: how many consumers has it?
     ///
+    /// A link that can't see when the socket takes a request reports those as [written](Ticket::written) that were
+    /// published before the question, when the answer comes: the broker has read them.
+    ///
     /// # Errors
     /// Why there is no answer.
     async fn probe(&self) -> Result<u32, String>;

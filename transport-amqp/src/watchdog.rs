@@ -4,7 +4,8 @@
 //!   heartbeat, or an answer that nobody consumes the queue, and the link is over. This finds half-open connections,
 //!   frames that never end, and a consumer that was lost without a word.
 //! - A request that the socket did not take within `send_timeout`: the link is over, so that it can't be written
-//!   later, when its caller has given up.
+//!   later, when its caller has given up. Half-way the broker is asked, too: an answer shows that it has read all that
+//!   was sent before.
 //!
 //! A blocked broker doesn't read, so it can't answer: then it is not asked.
 
@@ -69,14 +70,17 @@ impl Watchdog {
         }
     }
 
-    /// Starts a probe after a silence.
+    /// Starts a probe after a silence, and when a request is not known to be written: a link that can't see it learns it
+    /// from the answer.
     fn listen(&mut self) {
         let heard = self.calls.heard();
         if heard != self.heard {
             self.heard = heard;
             self.heard_at = Instant::now();
         }
-        if self.probe.is_some() || self.blocked || self.heard_at.elapsed() < self.heartbeat / 2 {
+        let is_due =
+            || self.heard_at.elapsed() >= self.heartbeat / 2 || self.calls.is_stalled(self.send_timeout / 2);
+        if self.probe.is_some() || self.blocked || !is_due() {
             return;
         }
         let (link, limit) = (self.link.clone(), self.heartbeat);
