@@ -292,13 +292,10 @@ impl Cache {
         if rule.plan(age, key) != Plan::Serve || !self.epochs.none_since(sent_at) {
             return None;
         }
-        let fresh_for = rule.fresh_for.saturating_sub(rule.early(key));
-        let own = entry.fresh_for().unwrap_or(Duration::MAX);
-        // What its service lets live longer than others is left to the long way.
-        (age < own).then_some(())?;
+        let early = rule.early(key);
         Some(Reply::new(
             entry.downcast()?,
-            Outcome::fresh(age, fresh_for.min(own)),
+            Outcome::fresh(age, rule.fresh_for.saturating_sub(early)),
         ))
     }
 
@@ -310,7 +307,10 @@ impl Cache {
         call_ends: Option<Instant>,
     ) -> Option<(Entry, Verdict)> {
         let entry = self.shelf.look_up(key, call_ends).await?;
-        let verdict = self.epochs.judge(entry.sent(), key, route, entry.tags());
+        let tags = entry.tags();
+        let verdict = self
+            .epochs
+            .judge(entry.sent(), key, route, tags.as_deref().unwrap_or_default());
         Some((entry, verdict))
     }
 
@@ -374,7 +374,8 @@ where
     tracing::trace!(%route, expected = type_name::<T>(), "the cached reply is decoded for another type");
     let value = wire::decode(route, entry.body())?;
     Ok(Arc::new(Slot {
-        marks: entry.marks().clone(),
+        sent: entry.sent(),
+        tags: entry.tags(),
         body: entry.body().clone(),
         value,
     }))

@@ -69,7 +69,6 @@ mod client;
 mod clock;
 mod context;
 mod decision;
-mod directives;
 mod driver;
 mod engine;
 mod entry;

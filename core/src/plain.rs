@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     client::Client,
     engine::Prepared,
-    entry::{Marks, Sent, Slot},
+    entry::{Sent, Slot},
     error::{CallError, Delivery},
     invalidate::Scope,
     limits::{at, timed_out},
@@ -53,7 +53,8 @@ where
     };
     Ok(Reply::new(
         Arc::new(Slot {
-            marks: Marks::new(sent, None),
+            sent,
+            tags: None,
             body,
             value,
         }),

@@ -422,7 +422,6 @@ settings!(Failover:
     adaptive(adaptive: impl Into<Option<Adaptive>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
     negative_for(life: impl Into<Option<Duration>>),
-    reply_directives(listen: bool),
 );
 settings!(CacheFirst:
     stale_while_revalidate(window: Duration),
@@ -435,5 +434,4 @@ settings!(CacheFirst:
     adaptive(adaptive: impl Into<Option<Adaptive>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
     negative_for(life: impl Into<Option<Duration>>),
-    reply_directives(listen: bool),
 );

@@ -35,7 +35,6 @@ impl Failover {
             masks_client_faults: true,
             definitive: Arc::default(),
             negative_for: None,
-            reply_directives: false,
         })
     }
 

@@ -8,7 +8,6 @@ mod adaptive;
 mod breaker;
 mod cache_first;
 mod calls;
-mod directives;
 mod errors;
 mod explain;
 mod failover;

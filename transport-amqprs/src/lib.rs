@@ -1,0 +1,59 @@
+//! Calls nameko services over RabbitMQ: the transport of `nameko-cachetools` built on
+//! [amqprs](https://docs.rs/amqprs).
+//!
+//! ```no_run
+//! use nameko_cachetools::{Request, Route, Transport};
+//! use nameko_cachetools_amqprs::AmqprsTransport;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let transport = AmqprsTransport::connect("amqp://guest:guest@localhost:5672/%2f").await?;
+//! let request = Request::new(Route::new("products", "get")?, r#"{"args": ["the_odyssey"], "kwargs": {}}"#);
+//! let reply = transport.request(request).await?;
+//! println!("{}", String::from_utf8_lossy(&reply.body)); // {"result": {..}, "error": null}
+//! # Ok(())
+//! # }
+//! ```
+//! Most programs give it to a `Client` or a proxy of `nameko-cachetools` instead of calling `request` themselves.
+//!
+//! # Map
+//! | type | for |
+//! |---|---|
+//! | [`AmqprsTransport`] | the connection: one serves all proxies of a process; `Clone` |
+//! | [`AmqprsTransport::builder`], [`Builder`] | its limits, names and timeouts, each with its default and reason |
+//! | [`ConnectError`], [`InvalidUri`] | why there is none |
+//! | [`Counters`] | requests in flight, late replies |
+//!
+//! # Behaviour
+//! - nameko's exchange, reply queue, properties and headers, publisher confirms and the mandatory flag. A call waits
+//!   for its reply or its return, never for the confirm.
+//! - A lost connection ends the waiting calls at once, with an error that says whether they may have been executed;
+//!   then the transport reconnects by itself, under the same reply queue. It sends nothing twice.
+//! - Needs a tokio runtime, and lives on the one it was made on. One operating system thread per connection: amqprs runs
+//!   on it, and ends with it.
+//!
+//! # Where it differs from `LapinTransport`
+//! - A broker that is blocked (memory or disk alarm) is not heard, since amqprs doesn't announce that it would
+//!   understand: there is no state `Blocked`. Requests that the broker has not read within `send_timeout` end with
+//!   `Timeout`, and the connection with them. What the socket had taken by then, the broker may still read later.
+//! - A wrong password is noticed after 3 s, and told as a guess.
+//! - A reply with a header, or any other name, that is not UTF-8 ends the connection.
+//! - No `amqps://` yet.
+//!
+//! # What it does not do
+//! It doesn't cache, retry, or read bodies. It doesn't serve nameko services, and doesn't declare their queues.
+//!
+//! # Logs
+//! This crate logs no argument, value or password, and amqprs logs nothing.
+#![forbid(unsafe_code)]
+
+mod connect;
+mod fields;
+mod link;
+mod publisher;
+mod transport;
+
+pub use nameko_cachetools_amqp::{
+    Address, Backoff, Builder, ConnectError, Counters, InvalidHeader, InvalidUri,
+};
+pub use transport::AmqprsTransport;

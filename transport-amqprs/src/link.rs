@@ -1,0 +1,254 @@
+//! One connection with two channels: one for publishing, one for the reply queue.
+
+use amqprs::{
+    BasicProperties, FieldTable, FieldValue,
+    channel::{
+        BasicConsumeArguments, Channel, ConfirmSelectArguments, ConsumerMessage, ExchangeDeclareArguments,
+        QueueBindArguments, QueueDeclareArguments, QueueDeleteArguments,
+    },
+    connection::Connection,
+    error::Error,
+};
+use async_trait::async_trait;
+use nameko_cachetools::{Delivery, Response};
+use nameko_cachetools_amqp::{
+    Delivered, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    connect::{Home, LastWords, Watch, connect},
+    fields::{headers, short},
+    publisher::{Publisher, Unconfirmed, Verdicts},
+};
+
+type Result<T> = std::result::Result<T, Error>;
+
+/// The outside of a connection's thread.
+pub(crate) struct AmqprsLink {
+    home: Home,
+    handle: Handle,
+}
+
+pub(crate) struct Handle {
+    messages: mpsc::UnboundedSender<Outgoing>,
+    questions: mpsc::UnboundedSender<Question>,
+}
+
+/// What the broker must answer. One is asked at a time: amqprs can't bear two on a channel, and none that is given up.
+enum Question {
+    Probe(oneshot::Sender<std::result::Result<u32, String>>),
+    Close(oneshot::Sender<()>),
+}
+
+impl AmqprsLink {
+    pub(crate) fn new(home: Home, handle: Handle) -> Self {
+        Self { home, handle }
+    }
+
+    fn ask(&self, question: Question) {
+        // The thread is gone: whoever asked is told by the end of the channel to answer through.
+        let _ = self.handle.questions.send(question);
+    }
+}
+
+#[async_trait]
+impl Link for AmqprsLink {
+    fn publish(&self, message: Outgoing) {
+        if let Err(mpsc::error::SendError(message)) = self.handle.messages.send(message) {
+            message
+                .ticket
+                .failed(Delivery::NotSent, "the connection is closed");
+        }
+    }
+
+    async fn probe(&self) -> std::result::Result<u32, String> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Question::Probe(answer));
+        answered
+            .await
+            .unwrap_or_else(|_| Err("the connection is closed".to_owned()))
+    }
+
+    async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        self.ask(Question::Close(done));
+        let _ = closed.await; // or the thread is gone
+    }
+
+    fn abort(&self) {
+        self.home.cut();
+    }
+}
+
+/// The inside: everything of amqprs.
+pub(crate) struct Session {
+    connection: Connection,
+    replies: Channel,
+    topology: Topology,
+    publisher: Publisher,
+    messages: mpsc::UnboundedReceiver<Outgoing>,
+    questions: mpsc::UnboundedReceiver<Question>,
+}
+
+impl Session {
+    /// Declares, binds, consumes: the reply queue is bound before the first request can go out.
+    pub(crate) async fn open(
+        plan: &Plan,
+        events: LinkEvents,
+    ) -> std::result::Result<(Self, Handle), OpenError> {
+        let connection = connect(plan).await?;
+        let last_words = LastWords::default();
+        Self::set_up(connection, plan, events, last_words.clone())
+            .await
+            .map_err(|error| last_words.explain(&error))
+    }
+
+    async fn set_up(
+        connection: Connection,
+        plan: &Plan,
+        events: LinkEvents,
+        last_words: LastWords,
+    ) -> Result<(Self, Handle)> {
+        let watch = Watch {
+            events: events.clone(),
+            last_words: last_words.clone(),
+        };
+        connection.register_callback(watch).await?;
+        let (topology, unconfirmed) = (plan.topology.clone(), Unconfirmed::default());
+        let channel = async || {
+            let channel = connection.open_channel(None).await?;
+            let verdicts = Verdicts {
+                events: events.clone(),
+                unconfirmed: unconfirmed.clone(),
+                last_words: last_words.clone(),
+            };
+            channel.register_callback(verdicts).await?;
+            Ok::<Channel, Error>(channel)
+        };
+        let replies = channel().await?;
+        declare(&replies, &topology).await?;
+        tokio::spawn(receive(consume(&replies, &topology).await?, events.clone()));
+        let requests = channel().await?;
+        requests.confirm_select(ConfirmSelectArguments::default()).await?;
+        let publisher = Publisher {
+            channel: requests,
+            topology: topology.clone(),
+            unconfirmed,
+            events: events.clone(),
+        };
+        let (to_publish, messages) = mpsc::unbounded_channel();
+        let (to_ask, questions) = mpsc::unbounded_channel();
+        let session = Self {
+            connection,
+            replies,
+            topology,
+            publisher,
+            messages,
+            questions,
+        };
+        let handle = Handle {
+            messages: to_publish,
+            questions: to_ask,
+        };
+        Ok((session, handle))
+    }
+
+    /// Ends when it is closed, or nobody holds its handle.
+    pub(crate) async fn run(self) {
+        let Self {
+            connection,
+            replies,
+            topology,
+            publisher,
+            messages,
+            mut questions,
+        } = self;
+        let unconfirmed = publisher.unconfirmed.clone();
+        tokio::spawn(publisher.run(messages));
+        while let Some(question) = questions.recv().await {
+            match question {
+                Question::Probe(answer) => {
+                    let mark = unconfirmed.mark();
+                    let consumers = consumers(&replies, &topology).await;
+                    if consumers.is_ok() {
+                        unconfirmed.read_up_to(mark);
+                    }
+                    // Whoever asked may have given up meanwhile.
+                    let _ = answer.send(consumers);
+                }
+                Question::Close(done) => {
+                    close(connection, &replies, &topology).await;
+                    let _ = done.send(()); // or nobody waits for it any more
+                    return;
+                }
+            }
+        }
+    }
+}
+
+async fn declare(channel: &Channel, topology: &Topology) -> Result<()> {
+    let (exchange, queue, key) = (
+        short(&topology.exchange),
+        short(&topology.reply_queue),
+        short(&topology.reply_key),
+    );
+    let mut declare = ExchangeDeclareArguments::new(exchange, "topic");
+    channel.exchange_declare(declare.durable(true).finish()).await?;
+    let mut arguments = FieldTable::default();
+    let expires = "x-expires".try_into().unwrap_or_default();
+    arguments.insert(expires, FieldValue::I(REPLY_QUEUE_EXPIRES_MS));
+    let mut declare = QueueDeclareArguments::durable_client_named(queue);
+    channel
+        .queue_declare(declare.arguments(arguments).finish())
+        .await?;
+    channel
+        .queue_bind(QueueBindArguments::new(queue, exchange, key))
+        .await
+}
+
+/// Without acknowledgements: one per reply costs a quarter of the throughput, and buys nothing, since the call of a
+/// reply that is lost with its connection has ended with that connection.
+async fn consume(channel: &Channel, topology: &Topology) -> Result<mpsc::UnboundedReceiver<ConsumerMessage>> {
+    let mut arguments = BasicConsumeArguments::new(short(&topology.reply_queue), "");
+    let (_, replies) = channel
+        .basic_consume_rx(arguments.manual_ack(false).finish())
+        .await?;
+    Ok(replies)
+}
+
+/// Ends when the connection or the channel is closed, or the broker cancels the consumer (its queue was deleted).
+async fn receive(mut replies: mpsc::UnboundedReceiver<ConsumerMessage>, events: LinkEvents) {
+    while let Some(message) = replies.recv().await {
+        let properties = message.basic_properties.unwrap_or_default();
+        events.reply(delivered(&properties, message.content.unwrap_or_default()));
+    }
+    events.lost("the connection or its reply consumer has ended");
+}
+
+fn delivered(properties: &BasicProperties, body: Vec<u8>) -> Delivered {
+    Delivered {
+        correlation_id: properties.correlation_id().cloned(),
+        response: Response::new(properties.content_type().cloned(), body)
+            .with_headers(headers(properties.headers())),
+    }
+}
+
+async fn consumers(replies: &Channel, topology: &Topology) -> std::result::Result<u32, String> {
+    let mut declare = QueueDeclareArguments::new(short(&topology.reply_queue));
+    match replies.queue_declare(declare.passive(true).finish()).await {
+        Ok(Some((_, _, consumers))) => Ok(consumers),
+        Ok(None) => Err("the broker did not answer".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn close(connection: Connection, replies: &Channel, topology: &Topology) {
+    let delete = QueueDeleteArguments::new(short(&topology.reply_queue));
+    if let Err(error) = replies.queue_delete(delete).await {
+        tracing::debug!(%error, "the reply queue was not deleted; it expires by itself");
+    }
+    if let Err(error) = connection.close().await {
+        tracing::debug!(%error, "the connection was not closed in good order");
+    }
+}

@@ -1,0 +1,197 @@
+//! The publish channel: messages out in order, and what the broker says of each.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use amqprs::{
+    Ack, BasicProperties, Cancel, CloseChannel, Nack, Return,
+    callbacks::ChannelCallback,
+    channel::{BasicPublishArguments, Channel},
+    error::Error,
+};
+use async_trait::async_trait;
+use nameko_cachetools::{Delivery, JSON};
+use nameko_cachetools_amqp::{LinkEvents, Outgoing, Ticket, Topology};
+use tokio::sync::mpsc;
+
+use crate::{
+    connect::LastWords,
+    fields::{short, table},
+};
+
+/// Publishes one message after the other.
+pub(crate) struct Publisher {
+    pub(crate) channel: Channel,
+    pub(crate) topology: Topology,
+    pub(crate) unconfirmed: Unconfirmed,
+    pub(crate) events: LinkEvents,
+}
+
+impl Publisher {
+    /// Ends when nobody can publish any more.
+    pub(crate) async fn run(self, mut messages: mpsc::UnboundedReceiver<Outgoing>) {
+        while let Some(message) = messages.recv().await {
+            self.publish(message).await;
+        }
+    }
+
+    /// amqprs takes messages for channels and connections that are closed: on the former, the broker answers by ending
+    /// the connection, and with the latter they vanish.
+    async fn publish(&self, message: Outgoing) {
+        if !(self.channel.is_open() && self.channel.is_connection_open()) {
+            return message
+                .ticket
+                .failed(Delivery::NotSent, "the connection is closed");
+        }
+        let properties = properties(&message, &self.topology.reply_key);
+        let route = message.route.to_string();
+        let mut arguments = BasicPublishArguments::new(short(&self.topology.exchange), short(&route));
+        arguments.mandatory(true);
+        if !self.unconfirmed.expect(message.ticket) {
+            self.events
+                .lost(format!("{MAX_UNCONFIRMED} requests are not confirmed yet"));
+        }
+        match self
+            .channel
+            .basic_publish(properties, message.body.into(), arguments)
+            .await
+        {
+            Ok(()) => self.unconfirmed.queued(),
+            Err(error) => self.unconfirmed.take_back(&error),
+        }
+    }
+}
+
+/// Whose confirm is awaited, by delivery tag.
+#[derive(Clone, Default)]
+pub(crate) struct Unconfirmed(Arc<Mutex<Tags>>);
+
+#[derive(Default)]
+struct Tags {
+    /// The broker counts the messages of a channel from 1, and so do we.
+    last: u64,
+    /// The last one that is in amqprs's queue.
+    queued: u64,
+    tickets: BTreeMap<u64, Ticket>,
+}
+
+impl Unconfirmed {
+    /// The next message's: its confirm may come before `basic_publish` returns. Whether there is room for more.
+    fn expect(&self, ticket: Ticket) -> bool {
+        let mut tags = self.lock();
+        tags.last += 1;
+        let tag = tags.last;
+        tags.tickets.insert(tag, ticket);
+        tags.tickets.len() < MAX_UNCONFIRMED
+    }
+
+    fn queued(&self) {
+        let mut tags = self.lock();
+        tags.queued = tags.last;
+    }
+
+    /// The last message was not even queued.
+    fn take_back(&self, error: &Error) {
+        let ticket = {
+            let mut tags = self.lock();
+            let last = tags.last;
+            tags.tickets.remove(&last)
+        };
+        if let Some(ticket) = ticket {
+            ticket.failed(Delivery::NotSent, error.to_string());
+        }
+    }
+
+    /// Up to where messages are in amqprs's queue: what is queued now comes behind them.
+    pub(crate) fn mark(&self) -> u64 {
+        self.lock().queued
+    }
+
+    /// The broker has read what was queued before the mark. When the socket took it, amqprs doesn't say.
+    pub(crate) fn read_up_to(&self, mark: u64) {
+        let mut tags = self.lock();
+        tags.tickets
+            .range_mut(..=mark)
+            .for_each(|(_, ticket)| ticket.written());
+    }
+
+    fn take(&self, tag: u64, multiple: bool) -> Vec<Ticket> {
+        let mut tags = self.lock();
+        if !multiple {
+            return tags.tickets.remove(&tag).into_iter().collect();
+        }
+        let later = match tag {
+            0 => BTreeMap::new(), // all of them
+            tag => tags.tickets.split_off(&(tag + 1)),
+        };
+        std::mem::replace(&mut tags.tickets, later)
+            .into_values()
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tags> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A broker that answers and never confirms must not fill the memory: some 100 bytes each.
+const MAX_UNCONFIRMED: usize = 100_000;
+
+/// Hears what the broker says about a channel. Its end is the link's.
+pub(crate) struct Verdicts {
+    pub(crate) events: LinkEvents,
+    pub(crate) unconfirmed: Unconfirmed,
+    pub(crate) last_words: LastWords,
+}
+
+#[async_trait]
+impl ChannelCallback for Verdicts {
+    async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
+        let said = self.last_words.note(close.reply_code(), close.reply_text());
+        self.events.lost(format!("the broker closed a channel: {said}"));
+        Ok(())
+    }
+
+    async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
+        self.events.lost("the broker cancelled the reply consumer");
+        Ok(())
+    }
+
+    async fn flow(&mut self, _: &Channel, active: bool) -> Result<bool, Error> {
+        Ok(active)
+    }
+
+    async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
+        let confirmed = self.unconfirmed.take(ack.delivery_tag(), ack.mutiple());
+        confirmed.into_iter().for_each(Ticket::confirmed);
+    }
+
+    async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
+        let refused = self.unconfirmed.take(nack.delivery_tag(), nack.multiple());
+        refused.into_iter().for_each(Ticket::rejected);
+    }
+
+    async fn publish_return(&mut self, _: &Channel, _: Return, properties: BasicProperties, _: Vec<u8>) {
+        self.events
+            .returned(properties.correlation_id().map(String::as_str));
+    }
+}
+
+/// What kills a nameko service if it is missing is always here: content type and reply-to.
+fn properties(message: &Outgoing, reply_to: &str) -> BasicProperties {
+    let mut properties = BasicProperties::default();
+    properties
+        .with_content_type(JSON)
+        .with_content_encoding("utf-8")
+        .with_headers(table(&message.headers))
+        .with_delivery_mode(if message.persistent { 2 } else { 1 })
+        .with_priority(0)
+        .with_correlation_id(short(&message.correlation_id))
+        .with_reply_to(short(reply_to));
+    if let Some(ms) = message.expiration_ms {
+        properties.with_expiration(&ms.to_string());
+    }
+    properties
+}

@@ -1,0 +1,77 @@
+//! The shared transport under this library's name.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use nameko_cachetools::{Clock, ConnectionState, Request, Response, Transport, TransportError};
+use nameko_cachetools_amqp::{AmqpTransport, Builder, ConnectError, Counters};
+use tokio::sync::watch;
+
+use crate::connect::Links;
+
+/// A nameko RPC transport over RabbitMQ. Cloning is cheap, and all clones are one connection.
+///
+/// It ends with [`close`](Transport::close), or when the last clone is dropped.
+#[derive(Clone)]
+pub struct AmqprsTransport(AmqpTransport);
+
+impl AmqprsTransport {
+    /// Connects to `uri` (nameko's `AMQP_URI`, see [`Address::parse`](crate::Address::parse)) with all defaults.
+    ///
+    /// # Errors
+    /// [`ConnectError`]: the URI is wrong, or no address could be connected to within 5 s.
+    pub async fn connect(uri: &str) -> Result<Self, ConnectError> {
+        Self::builder().uri(uri).connect().await
+    }
+
+    /// For limits, names and timeouts, and to start without a broker.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), nameko_cachetools_amqprs::ConnectError> {
+    /// use nameko_cachetools_amqprs::AmqprsTransport;
+    /// let transport = AmqprsTransport::builder().uri("amqp://rabbit/orders").app("shop").connect_lazy()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder() -> Builder<Self> {
+        Builder::new(Arc::new(Links))
+    }
+
+    /// Requests in flight, and replies that nobody waited for.
+    pub fn counters(&self) -> Counters {
+        self.0.counters()
+    }
+}
+
+/// For [`Builder`], which makes them.
+impl From<AmqpTransport> for AmqprsTransport {
+    fn from(shared: AmqpTransport) -> Self {
+        Self(shared)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+#[async_trait]
+impl Transport for AmqprsTransport {
+    async fn request(&self, request: Request) -> Result<Response, TransportError> {
+        self.0.request(request).await
+    }
+
+    fn state(&self) -> watch::Receiver<ConnectionState> {
+        self.0.state()
+    }
+
+    fn clock(&self) -> Clock {
+        self.0.clock()
+    }
+
+    async fn close(&self, grace: Duration) {
+        self.0.close(grace).await;
+    }
+}
+
+impl fmt::Debug for AmqprsTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AmqprsTransport").field(&self.0).finish()
+    }
+}
