@@ -70,13 +70,15 @@ impl Findings {
     pub(crate) fn unmatched(&mut self, call: &Call, answered: &str, nearest: &Nearest) {
         let heading = format!("unmatched call #{} {call} at {}", call.number, seconds(call.at));
         let mut details = near_miss(call, nearest);
+        // Calls that differ in their context only are told apart by how they miss.
+        let subject = format!("{call}\n{details}");
         let _ = writeln!(
             details,
             "   the caller was answered {answered}; a cache may have hidden this from your assertions\n   \
              to allow it: {}",
             suggestion(call)
         );
-        self.add(call.to_string(), heading, details);
+        self.add(subject, heading, details);
     }
 
     pub(crate) fn unreadable(&mut self, number: u64, route: &str, consequence: &str) {
