@@ -37,6 +37,7 @@
 //! | [`service!`], [`Service`] | a fake service written as the implementation of a Rust trait |
 //! | [`HeldCall`] | a call that the test itself answers, whenever it likes |
 //! | [`Outage`] | a guard: as long as it lives, the broker is down, blocked or flapping, a service silent, unknown or struggling, or replies overtake each other |
+//! | [`cassette`] | calls of a real service, recorded once and replayed for ever |
 //! | [`Call`], [`Calls`] | what the broker received, to look at and to assert |
 //! | [`Violations`] | the report of a test whose calls broke its rules |
 //! | [`FakeTransport`] | a connection, for clients with settings of their own; [`FakeBroker::client`] needs none |
@@ -95,6 +96,7 @@ mod broker;
 mod brown_out;
 mod call;
 mod calls;
+pub mod cassette;
 mod conformance;
 mod difference;
 pub mod explore;

@@ -15,6 +15,7 @@ use crate::{
     call::{context_key, written},
     fail,
     hub::Hub,
+    matcher::Matcher,
     script::{RuleState, Step},
     target::Target,
 };
@@ -307,6 +308,16 @@ impl<'a> Rule<'a> {
     #[track_caller]
     pub fn hold(self) -> Self {
         self.reply(Answer::hold())
+    }
+
+    /// Makes this a rule of a cassette, at `line` of it.
+    pub(crate) fn recorded(self, line: String, matcher: Matcher, steps: Vec<Step>, expected: Times) {
+        self.edit(|rule| {
+            rule.line = Some(line);
+            rule.matcher = matcher;
+            rule.steps = steps;
+            rule.expected = expected;
+        });
     }
 
     #[track_caller]

@@ -31,6 +31,8 @@ pub(crate) struct Script {
 #[derive(Debug)]
 pub(crate) struct RuleState {
     pub(crate) at: &'static Location<'static>,
+    /// The line of the cassette that it was recorded on.
+    pub(crate) line: Option<String>,
     pub(crate) target: Target,
     pub(crate) matcher: Matcher,
     pub(crate) expected: Times,
@@ -95,6 +97,7 @@ impl Script {
         }
         self.rules.push(RuleState {
             at,
+            line: None,
             target,
             matcher: Matcher::default(),
             expected: Times::ANY,
@@ -225,8 +228,11 @@ impl RuleState {
 /// As it reads in a report: `products.get("o1") (tests/products.rs:14)`.
 impl fmt::Display for RuleState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (at, line) = (self.at.file(), self.at.line());
-        write!(f, "{}({}) ({at}:{line})", self.target, self.matcher)
+        write!(f, "{}({}) (", self.target, self.matcher)?;
+        match &self.line {
+            Some(line) => write!(f, "{line})"),
+            None => write!(f, "{}:{})", self.at.file(), self.at.line()),
+        }
     }
 }
 

@@ -12,7 +12,9 @@ use nameko_cachetools::{
     ConnectionState, Entry, Key, MemoryStore, Moment, Peek, Put, Request, Response, Store, StoreError,
     Transport, TransportError, transport_fn,
 };
-use nameko_cachetools_testkit::{FakeBroker, FakeTransport, store_conformance, transport_conformance};
+use nameko_cachetools_testkit::{
+    FakeBroker, FakeTransport, cassette::Recorder, store_conformance, transport_conformance,
+};
 use tokio::{sync::watch, time::sleep};
 
 struct Fake(FakeBroker);
@@ -38,6 +40,25 @@ fn fake() -> Fake {
 #[tokio::test(start_paused = true)]
 async fn the_fake_transport_conforms() {
     transport_conformance::run_all(&fake()).await;
+}
+
+/// A recorder is a wrapper: whoever uses it must not notice.
+struct Recorded(Fake);
+
+#[async_trait]
+impl transport_conformance::Harness for Recorded {
+    async fn transport(&self) -> Arc<dyn Transport> {
+        Arc::new(Recorder::new(self.0.0.transport()))
+    }
+
+    async fn cut(&self) -> bool {
+        self.0.cut().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_conforms() {
+    transport_conformance::run_all(&Recorded(fake())).await;
 }
 
 /// Only the checks that wait for no time, since several threads can't have a paused clock.
