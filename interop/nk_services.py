@@ -81,6 +81,28 @@ class RawRpc(Rpc):
 
 raw_rpc = RawRpc.decorator
 
+
+class DirectedRpc(Rpc):
+    """The method returns ``(result, directives)``: what callers' caches may do with it, as headers of the reply."""
+
+    def handle_result(self, message, worker_ctx, result, exc_info):
+        if exc_info is not None:
+            return super().handle_result(message, worker_ctx, result, exc_info)
+        result, directives = result
+        with kombu.Connection(AMQP_URI) as connection:
+            connection.Producer(serializer="json").publish(
+                {"result": result, "error": None},
+                exchange="nameko-rpc",
+                routing_key=message.properties["reply_to"],
+                correlation_id=message.properties["correlation_id"],
+                headers={"nameko.cache_" + name: value for name, value in directives.items()},
+            )
+        message.ack()
+        return result, exc_info
+
+
+directed_rpc = DirectedRpc.decorator
+
 RICH = {
     "datetime": dt.datetime(2024, 2, 29, 12, 34, 56, 789012),
     "datetime_utc": dt.datetime(2024, 2, 29, 12, 34, 56, 789012, tzinfo=dt.timezone.utc),
@@ -172,6 +194,12 @@ class Interop:
     @raw_rpc
     def raw(self, content_type, body):
         return content_type, body
+
+    # -- replies that say what caches may do with them -------------------------
+    @directed_rpc
+    def directed(self, key, directives):
+        _counts[key] += 1
+        return _counts[key], directives
 
     # -- time -------------------------------------------------------------
     @rpc

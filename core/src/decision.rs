@@ -12,6 +12,27 @@ pub(crate) struct Found {
     pub(crate) expired: bool,
 }
 
+impl Found {
+    /// Whether it may stand in for an answer that fails or is slow.
+    pub(crate) fn may_stand_in(&self, rule: &Rule) -> bool {
+        rule.policy
+            .may_stand_in(rule.lived(self.age, self.entry.fresh_for()))
+    }
+
+    /// How long it is fresh, as long as nothing invalidates it.
+    pub(crate) fn fresh_for(&self, rule: &Rule, key: &Key) -> Duration {
+        let usual = || rule.fresh_for.saturating_sub(rule.early(key));
+        self.entry.fresh_for().unwrap_or_else(usual)
+    }
+
+    fn plan(&self, rule: &Rule, key: &Key) -> Plan {
+        match self.entry.fresh_for() {
+            None => rule.plan(self.age, key),
+            Some(own) => rule.plan_said(self.age, own),
+        }
+    }
+}
+
 /// The first step of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -55,13 +76,13 @@ pub(crate) fn first_step(mode: Mode, rule: &Rule, key: &Key, found: Option<&Foun
             Step::Ask { reason, patience }
         };
     };
-    let plan = match rule.plan(found.age, key) {
+    let plan = match found.plan(rule, key) {
         Plan::Serve | Plan::ServeAndRefresh if found.expired => Plan::FetchOrServe { patience },
         plan => plan,
     };
     match plan {
         Plan::Serve => Step::Serve,
-        _ if only && rule.policy.may_stand_in(found.age) => Step::ServeOnly,
+        _ if only && found.may_stand_in(rule) => Step::ServeOnly,
         _ if only => Step::NotCached,
         Plan::ServeAndRefresh => Step::Revalidate,
         Plan::FetchOrServe { patience } => Step::Ask {

@@ -10,7 +10,7 @@ use crate::{
     breaker::Circuit,
     decision::{Found, Step, first_step, reads_store},
     engine::{Cache, Prepared, value_of},
-    entry::{Entry, Sent, Slot, Tags},
+    entry::{Entry, Marks, Slot},
     error::{CallError, ErrorClass},
     flight::Mission,
     key::Key,
@@ -76,7 +76,8 @@ impl Attempt<'_> {
         let step = first_step(mode, self.rule, self.key, found.as_ref().map(|(found, _)| found));
         match (step, found) {
             (Step::Serve, Some((found, slot))) => {
-                Ok(Reply::new(slot, Outcome::fresh(found.age, self.fresh_for())))
+                let fresh_for = found.fresh_for(self.rule, self.key);
+                Ok(Reply::new(slot, Outcome::fresh(found.age, fresh_for)))
             }
             (Step::ServeOnly, Some((found, slot))) => {
                 Ok(self.cached(slot, &found, Reason::OnlyIfCached, None))
@@ -174,10 +175,6 @@ impl Attempt<'_> {
         }
     }
 
-    fn fresh_for(&self) -> Duration {
-        self.rule.fresh_for.saturating_sub(self.rule.early(self.key))
-    }
-
     fn limit(&self) -> Option<Duration> {
         self.call
             .options
@@ -261,7 +258,7 @@ impl Attempt<'_> {
             return None;
         }
         let (found, slot) = self.look_up_as().await?;
-        let usable = self.rule.policy.may_stand_in(found.age);
+        let usable = found.may_stand_in(self.rule);
         usable.then(|| self.cached(slot, &found, reason, masked.cloned()))
     }
 
@@ -272,7 +269,7 @@ impl Attempt<'_> {
         reason: Reason,
         masked: Option<CallError>,
     ) -> Reply<T> {
-        let (age, fresh_for) = (found.age, self.fresh_for());
+        let (age, fresh_for) = (found.age, found.fresh_for(self.rule, self.key));
         let source = if age < fresh_for && !found.expired {
             Source::Fresh
         } else {
@@ -323,14 +320,13 @@ impl Attempt<'_> {
     }
 }
 
-fn decoded<T>(route: &Route, sent: Sent, tags: &Tags, body: &Bytes) -> Option<Entry>
+fn decoded<T>(route: &Route, marks: Marks, body: &Bytes) -> Option<Entry>
 where
     T: DeserializeOwned + Send + Sync + 'static,
 {
     let value: T = wire::decode(route, body).ok()?;
     Some(Entry::decoded(&Arc::new(Slot {
-        sent,
-        tags: tags.clone(),
+        marks,
         body: body.clone(),
         value,
     })))

@@ -292,10 +292,13 @@ impl Cache {
         if rule.plan(age, key) != Plan::Serve || !self.epochs.none_since(sent_at) {
             return None;
         }
-        let early = rule.early(key);
+        let fresh_for = rule.fresh_for.saturating_sub(rule.early(key));
+        let own = entry.fresh_for().unwrap_or(Duration::MAX);
+        // What its service lets live longer than others is left to the long way.
+        (age < own).then_some(())?;
         Some(Reply::new(
             entry.downcast()?,
-            Outcome::fresh(age, rule.fresh_for.saturating_sub(early)),
+            Outcome::fresh(age, fresh_for.min(own)),
         ))
     }
 
@@ -307,10 +310,7 @@ impl Cache {
         call_ends: Option<Instant>,
     ) -> Option<(Entry, Verdict)> {
         let entry = self.shelf.look_up(key, call_ends).await?;
-        let tags = entry.tags();
-        let verdict = self
-            .epochs
-            .judge(entry.sent(), key, route, tags.as_deref().unwrap_or_default());
+        let verdict = self.epochs.judge(entry.sent(), key, route, entry.tags());
         Some((entry, verdict))
     }
 
@@ -374,8 +374,7 @@ where
     tracing::trace!(%route, expected = type_name::<T>(), "the cached reply is decoded for another type");
     let value = wire::decode(route, entry.body())?;
     Ok(Arc::new(Slot {
-        sent: entry.sent(),
-        tags: entry.tags(),
+        marks: entry.marks().clone(),
         body: entry.body().clone(),
         value,
     }))

@@ -39,6 +39,34 @@ impl Sent {
     }
 }
 
+/// What is known of a reply beside its result.
+#[derive(Debug, Clone)]
+pub(crate) struct Marks {
+    pub(crate) sent: Sent,
+    pub(crate) tags: Tags,
+    /// How long it is fresh by its service's own word, in nanoseconds; [`UNSAID`] if that said nothing.
+    pub(crate) fresh_for: u64,
+}
+
+/// No word of a service about a reply's freshness.
+pub(crate) const UNSAID: u64 = u64::MAX;
+
+impl Marks {
+    pub(crate) fn new(sent: Sent, tags: Tags) -> Self {
+        let fresh_for = UNSAID;
+        Self {
+            sent,
+            tags,
+            fresh_for,
+        }
+    }
+
+    pub(crate) fn fresh_for(self, life: Duration) -> Self {
+        let fresh_for = u64::try_from(life.as_nanos()).unwrap_or(UNSAID - 1);
+        Self { fresh_for, ..self }
+    }
+}
+
 /// One good reply in a store. Cloning is one reference count.
 ///
 /// Besides the result's JSON text it holds the value that the first caller decoded from it, so that a hit decodes
@@ -54,23 +82,30 @@ impl Entry {
     /// `body` is the JSON text of nameko's `result`. A shared store makes entries this way from what it kept.
     pub fn new(sent_at: Moment, body: impl Into<Bytes>) -> Self {
         // Within its moment it comes before all that is known to be of this process.
-        Self::undecoded(
-            Sent {
-                at: sent_at,
-                order: 0,
-            },
-            None,
-            body.into(),
-        )
+        let (at, order) = (sent_at, 0);
+        Self::undecoded(Marks::new(Sent { at, order }, None), body.into())
     }
 
-    pub(crate) fn undecoded(sent: Sent, tags: Tags, body: Bytes) -> Self {
-        Self(Arc::new(Slot {
-            sent,
-            tags,
-            body,
-            value: Undecoded,
-        }))
+    /// The same entry, still undecoded, with what a shared store kept of [`fresh_for`](Self::fresh_for) and
+    /// [`tags`](Self::tags).
+    #[must_use]
+    pub fn marked(
+        self,
+        fresh_for: Option<Duration>,
+        tags: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        let tags: Arc<[String]> = tags.into_iter().map(Into::into).collect();
+        let marks = Marks::new(self.sent(), (!tags.is_empty()).then_some(tags));
+        let marks = match fresh_for {
+            None => marks,
+            Some(life) => marks.fresh_for(life),
+        };
+        Self::undecoded(marks, self.body().clone())
+    }
+
+    pub(crate) fn undecoded(marks: Marks, body: Bytes) -> Self {
+        let value = Undecoded;
+        Self(Arc::new(Slot { marks, body, value }))
     }
 
     /// A result with its decoded value.
@@ -80,7 +115,18 @@ impl Entry {
 
     /// When its request was sent. An entry never gets younger, whatever happens to it.
     pub fn sent_at(&self) -> Moment {
-        self.0.sent().at
+        self.sent().at
+    }
+
+    /// How long it is fresh by its service's own word, where the policy allows one; usually `None`.
+    pub fn fresh_for(&self) -> Option<Duration> {
+        let nanos = self.0.marks().fresh_for;
+        (nanos != UNSAID).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// By what it can be [invalidated](crate::Scope::Tag) beside its call. A store outside of the process keeps them.
+    pub fn tags(&self) -> &[String] {
+        self.0.marks().tags.as_deref().unwrap_or_default()
     }
 
     /// Time since its request was sent (RFC 9111 section 4.2.3, counted from the request); zero if that lies ahead.
@@ -95,7 +141,7 @@ impl Entry {
 
     /// Whether its request was sent after `other`'s. A store keeps the newer of two.
     pub fn is_newer_than(&self, other: &Self) -> bool {
-        self.0.sent() > other.0.sent()
+        self.sent() > other.sent()
     }
 
     /// Whether both came of the same request: sent at the same moment, with the same result.
@@ -123,11 +169,11 @@ impl Entry {
     }
 
     pub(crate) fn sent(&self) -> Sent {
-        self.0.sent()
+        self.0.marks().sent
     }
 
-    pub(crate) fn tags(&self) -> Tags {
-        self.0.tags().clone()
+    pub(crate) fn marks(&self) -> &Marks {
+        self.0.marks()
     }
 }
 
@@ -145,8 +191,7 @@ impl fmt::Debug for Entry {
 
 /// A reply of one decoded type. One allocation holds all of it, so that a hit touches one place in memory.
 pub(crate) struct Slot<T> {
-    pub(crate) sent: Sent,
-    pub(crate) tags: Tags,
+    pub(crate) marks: Marks,
     pub(crate) body: Bytes,
     pub(crate) value: T,
 }
@@ -156,19 +201,14 @@ struct Undecoded;
 
 /// A [`Slot`] of any type.
 trait Held: Any + Send + Sync {
-    fn sent(&self) -> Sent;
-    fn tags(&self) -> &Tags;
+    fn marks(&self) -> &Marks;
     fn body(&self) -> &Bytes;
     fn value_bytes(&self) -> usize;
 }
 
 impl<T: Send + Sync + 'static> Held for Slot<T> {
-    fn sent(&self) -> Sent {
-        self.sent
-    }
-
-    fn tags(&self) -> &Tags {
-        &self.tags
+    fn marks(&self) -> &Marks {
+        &self.marks
     }
 
     fn body(&self) -> &Bytes {
@@ -186,8 +226,7 @@ mod tests {
 
     fn slot<T>(value: T) -> Arc<Slot<T>> {
         Arc::new(Slot {
-            sent: Sent::now(Clock::Tokio),
-            tags: None,
+            marks: Marks::new(Sent::now(Clock::Tokio), None),
             body: Bytes::from_static(b"1"),
             value,
         })
@@ -213,6 +252,20 @@ mod tests {
         let entry = |nanos, body| Entry::new(Moment::from_nanos(nanos), body);
         assert!(entry(1, "1").is(&entry(1, "1")));
         assert!(!entry(1, "1").is(&entry(2, "1")) && !entry(1, "1").is(&entry(1, "2")));
+    }
+
+    #[test]
+    fn what_a_store_kept_of_its_marks_is_back() {
+        let entry = Entry::new(Moment::from_nanos(5), "1");
+        assert!(entry.fresh_for().is_none() && entry.tags().is_empty());
+        let marked = entry.clone().marked(Some(Duration::from_secs(3)), ["a", "b"]);
+        assert_eq!(
+            (marked.fresh_for(), marked.tags()),
+            (Some(Duration::from_secs(3)), &["a".into(), "b".into()][..])
+        );
+        assert!(marked.is(&entry) && !marked.is_newer_than(&entry));
+        let longest = entry.marked(Some(Duration::MAX), [""; 0]);
+        assert_eq!(longest.fresh_for(), Some(Duration::from_nanos(UNSAID - 1)));
     }
 
     #[test]

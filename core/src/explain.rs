@@ -111,7 +111,12 @@ impl Explained<'_> {
             return (None, false);
         };
         let age = entry.age(call.engine.client.clock().now());
-        let fresh_for = self.rule.fresh_for.saturating_sub(self.rule.early(self.key));
+        let found = Found {
+            entry,
+            age,
+            expired: verdict == Verdict::Expired,
+        };
+        let fresh_for = found.fresh_for(self.rule, self.key);
         let too_old = call.options.max_age.is_some_and(|most| age > most);
         let state = match (verdict, fresh_for.checked_sub(age)) {
             (Verdict::Gone, _) => "invalidated".to_owned(),
@@ -120,7 +125,7 @@ impl Explained<'_> {
             (_, Some(left)) if !left.is_zero() => format!("fresh for another {left:?}"),
             _ => format!("stale since {:?}", age.saturating_sub(fresh_for)),
         };
-        let standing = !too_old && verdict != Verdict::Gone && self.rule.policy.may_stand_in(age);
+        let standing = !too_old && verdict != Verdict::Gone && found.may_stand_in(self.rule);
         let role = match (too_old, standing) {
             (true, _) => "older than the call accepts",
             (_, true) => "may stand in for an answer that fails or is slow",
@@ -130,8 +135,6 @@ impl Explained<'_> {
             text,
             format_args!("store: an answer of {age:?} ago, {state}; {role}"),
         );
-        let expired = verdict == Verdict::Expired;
-        let found = Found { entry, age, expired };
         let usable = verdict != Verdict::Gone && !too_old;
         (usable.then_some(found), standing)
     }

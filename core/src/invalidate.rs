@@ -91,6 +91,8 @@ struct Barriers {
     tags: HashMap<String, Barrier>,
     /// For whatever has a tag, in place of too many.
     all_tags: Barrier,
+    /// The latest of any tag.
+    latest_tag: Option<Sent>,
     /// For single calls, by their keys' digests, which are short; `everything` stands in place of too many.
     calls: HashMap<[u8; 32], Barrier>,
 }
@@ -162,6 +164,11 @@ impl Epochs {
             .unwrap_or(Verdict::Untouched)
     }
 
+    /// Whether any tag was invalidated since `sent`.
+    pub(crate) fn any_tag_since(&self, sent: Sent) -> bool {
+        !self.none_since(sent.moment()) && self.lock().latest_tag > Some(sent)
+    }
+
     /// Invalidates everything in `scope` that was asked for before `now`.
     pub(crate) fn raise(&self, scope: &Scope, now: Sent, force: Force) {
         let mut barriers = self.raising(now);
@@ -172,7 +179,10 @@ impl Epochs {
                 let service = barriers.services.entry(service.clone()).or_default();
                 service.methods.entry(method.clone()).or_default()
             }
-            Scope::Tag(tag) => barriers.tag(tag),
+            Scope::Tag(tag) => {
+                barriers.latest_tag = barriers.latest_tag.max(Some(now));
+                barriers.tag(tag)
+            }
         };
         barrier.raise(now, force);
     }

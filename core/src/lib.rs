@@ -69,6 +69,7 @@ mod client;
 mod clock;
 mod context;
 mod decision;
+mod directives;
 mod driver;
 mod engine;
 mod entry;

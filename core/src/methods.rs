@@ -71,6 +71,27 @@ impl Rule {
         }
     }
 
+    /// What to do about an entry of this age that is fresh for `own`, by its service's own word; what follows then is as
+    /// long as for others.
+    pub(crate) fn plan_said(&self, age: Duration, own: Duration) -> Plan {
+        match self.policy.fresh_for() {
+            _ if age < own => Plan::Serve,
+            Duration::MAX => Plan::FetchOrServe {
+                patience: self.policy.failover_timeout(),
+            },
+            _ => self.policy.plan(self.lived(age, Some(own))),
+        }
+    }
+
+    /// The age at which any entry is where one of this age is whose service said `own` about its freshness.
+    pub(crate) fn lived(&self, age: Duration, own: Option<Duration>) -> Duration {
+        match own.map(|own| age.checked_sub(own)) {
+            None => age,
+            Some(None) => Duration::ZERO,
+            Some(Some(stale)) => self.policy.fresh_for().saturating_add(stale),
+        }
+    }
+
     /// By how much less than `fresh_for` an entry of this key is fresh.
     #[inline]
     pub(crate) fn early(&self, key: &Key) -> Duration {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     client::Client,
     engine::Prepared,
-    entry::{Sent, Slot},
+    entry::{Marks, Sent, Slot},
     error::{CallError, Delivery},
     invalidate::Scope,
     limits::{at, timed_out},
@@ -53,8 +53,7 @@ where
     };
     Ok(Reply::new(
         Arc::new(Slot {
-            sent,
-            tags: None,
+            marks: Marks::new(sent, None),
             body,
             value,
         }),

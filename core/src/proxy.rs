@@ -422,6 +422,7 @@ settings!(Failover:
     adaptive(adaptive: impl Into<Option<Adaptive>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
     negative_for(life: impl Into<Option<Duration>>),
+    reply_directives(listen: bool),
 );
 settings!(CacheFirst:
     stale_while_revalidate(window: Duration),
@@ -434,4 +435,5 @@ settings!(CacheFirst:
     adaptive(adaptive: impl Into<Option<Adaptive>>),
     definitive(exceptions: impl IntoIterator<Item = impl Into<String>>),
     negative_for(life: impl Into<Option<Duration>>),
+    reply_directives(listen: bool),
 );

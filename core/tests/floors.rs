@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("entry", 1),
     ("error", 1),
     ("message", 1),
+    ("directives", 2),
     ("key", 2),
     ("limits", 2),
     ("options", 2),

@@ -25,7 +25,7 @@ use crate::{
     backoff::Backoffs,
     breaker::{Circuit, Circuits, Ending, Standing},
     clock::Clock,
-    entry::{Entry, Sent, Tags},
+    entry::{Entry, Marks, Sent, Tags},
     error::CallError,
     invalidate::{Epochs, Verdict},
     key::Key,
@@ -50,7 +50,7 @@ const MAX_DETACHED: usize = 1024;
 pub(crate) type Landing = Result<(Entry, bool), CallError>;
 
 /// Turns a result's text into an entry of the type that the first caller asked for, if it is one.
-pub(crate) type Decode = fn(&Route, Sent, &Tags, &Bytes) -> Option<Entry>;
+pub(crate) type Decode = fn(&Route, Marks, &Bytes) -> Option<Entry>;
 
 /// What a flight is for.
 pub(crate) struct Mission {
@@ -96,6 +96,8 @@ struct Flight {
     /// Its place among all requests and invalidations, taken before it is sent.
     sent: Sent,
     tags: Tags,
+    /// Whether its reply may say more, such as tags that nobody knows before.
+    listens: bool,
     /// Whether it was counted as a failure of the service already, for being slow.
     slow: AtomicBool,
 }
@@ -179,13 +181,13 @@ impl Flights {
         flight.started.elapsed() < flight.joinable_for && self.judge(flight, key, route) == Verdict::Untouched
     }
 
+    /// What is left of a reply that hasn't come yet: nothing, if it may yet turn out to have an invalidated tag.
     fn judge(&self, flight: &Flight, key: &Key, route: &Route) -> Verdict {
-        self.epochs.judge(
-            flight.sent,
-            key,
-            route,
-            flight.tags.as_deref().unwrap_or_default(),
-        )
+        if flight.listens && self.epochs.any_tag_since(flight.sent) {
+            return Verdict::Gone;
+        }
+        let tags = flight.tags.as_deref().unwrap_or_default();
+        self.epochs.judge(flight.sent, key, route, tags)
     }
 
     fn launch(
@@ -329,6 +331,7 @@ impl Flight {
             behind,
             sent: Sent::now(clock),
             tags: mission.tags.clone(),
+            listens: mission.policy.reply_directives(),
             slow: AtomicBool::new(false),
         })
     }

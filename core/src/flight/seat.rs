@@ -14,7 +14,8 @@ use tokio::{
 use super::{Flight, Flights, HARVEST, Landing, Mission};
 use crate::{
     breaker::Ending,
-    entry::Entry,
+    directives::Directives,
+    entry::{Entry, Marks},
     error::{CallError, Delivery},
     invalidate::{Force, Verdict},
     key::Key,
@@ -55,6 +56,10 @@ impl Seat {
                 return;
             }
         };
+        let says = match &reply {
+            Ok(response) if self.flight.listens => Directives::read(&response.headers),
+            _ => Directives::default(),
+        };
         let result = reply
             .map_err(|error| CallError::transport(self.route.clone(), error))
             .and_then(|response| wire::result(&self.route, response));
@@ -62,7 +67,7 @@ impl Seat {
         match result {
             Ok(body) => {
                 self.remember(None);
-                let (entry, decoded, stored) = self.commit(body).await;
+                let (entry, decoded, stored) = self.commit(body, says).await;
                 self.pause(!decoded);
                 self.land(Ok((entry, stored)));
             }
@@ -137,17 +142,19 @@ impl Seat {
         }
     }
 
-    /// Stores the reply, unless its kind was invalidated after it was asked for, or a newer one is there. Those who
-    /// wait get it in any case. Says whether it could be decoded, and whether it is stored.
-    async fn commit(&self, body: Bytes) -> (Entry, bool, bool) {
+    /// Stores the reply, unless its service says not to, its kind was invalidated after it was asked for, or a newer one
+    /// is there. Those who wait get it in any case. Says whether it could be decoded, and whether it is stored.
+    async fn commit(&self, body: Bytes, says: Directives) -> (Entry, bool, bool) {
         let (flights, key) = (&self.flights, &self.mission.key);
-        let untouched = || flights.judge(&self.flight, key, &self.route) == Verdict::Untouched;
-        let (sent, tags) = (self.flight.sent, self.flight.tags.clone());
-        let Some(entry) = (self.mission.decode)(&self.route, sent, &tags, &body) else {
+        let marks = marks(&self.flight, &says);
+        let Some(entry) = (self.mission.decode)(&self.route, marks.clone(), &body) else {
             // Not stored, lest it replace a good one; those who joined may want another type and decode their own.
-            return (Entry::undecoded(sent, tags, body), false, false);
+            return (Entry::undecoded(marks, body), false, false);
         };
-        let stored = untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
+        let untouched =
+            || flights.epochs.judge(entry.sent(), key, &self.route, entry.tags()) == Verdict::Untouched;
+        let stored =
+            !says.no_store && untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
         if stored && !untouched() {
             flights.shelf.remove(key, Some(&entry)).await;
             return (entry, true, false);
@@ -230,4 +237,17 @@ impl Drop for Seat {
             reason,
         }));
     }
+}
+
+/// What is known of a reply: by those who asked for it, and by its service's own word.
+fn marks(flight: &Flight, says: &Directives) -> Marks {
+    let mut marks = Marks::new(flight.sent, flight.tags.clone());
+    if let Some(life) = says.fresh_for {
+        marks = marks.fresh_for(life);
+    }
+    if !says.tags.is_empty() {
+        let asked = flight.tags.iter().flat_map(|tags| tags.iter());
+        marks.tags = Some(asked.chain(&says.tags).cloned().collect());
+    }
+    marks
 }

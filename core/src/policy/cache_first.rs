@@ -36,6 +36,7 @@ impl CacheFirst {
             masks_client_faults: false,
             definitive: Arc::default(),
             negative_for: None,
+            reply_directives: false,
         })
     }
 

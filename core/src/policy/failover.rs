@@ -35,6 +35,7 @@ impl Failover {
             masks_client_faults: true,
             definitive: Arc::default(),
             negative_for: None,
+            reply_directives: false,
         })
     }
 

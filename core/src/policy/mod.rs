@@ -64,6 +64,12 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     fn negative_for(&self) -> Option<Duration> {
         None
     }
+
+    /// Whether replies may say by headers how long they are fresh, by what they can be invalidated, and whether they are
+    /// stored at all. The default does not listen: `false`.
+    fn reply_directives(&self) -> bool {
+        false
+    }
 }
 
 /// What to do about an entry that was found.
@@ -132,5 +138,9 @@ impl<P: Policy + ?Sized> Policy for Arc<P> {
 
     fn negative_for(&self) -> Option<Duration> {
         (**self).negative_for()
+    }
+
+    fn reply_directives(&self) -> bool {
+        (**self).reply_directives()
     }
 }

@@ -30,6 +30,7 @@ pub(super) struct Rules {
     pub(super) definitive: Arc<[String]>,
     /// How long those are remembered.
     pub(super) negative_for: Option<Duration>,
+    pub(super) reply_directives: bool,
 }
 
 impl Rules {
@@ -162,6 +163,19 @@ macro_rules! policy {
                 self
             }
 
+            /// Lets the service decide about each reply, by headers of it: `nameko.cache_fresh_for` (seconds, in place of
+            /// `fresh_for`; what follows freshness is as long as ever), `nameko.cache_tags` (a list of up to 64
+            /// [tags](crate::Call::tag) of up to 255 bytes, beside the call's own) and `nameko.cache_no_store` (`true`: not
+            /// stored). A reply with a directive that can't be read is not stored. Default: `false`, such headers are
+            /// ignored, since whoever can answer could keep an answer alive.
+            ///
+            /// See [the guide](crate::guide::invalidation) for how a nameko service says so.
+            #[must_use]
+            pub fn reply_directives(mut self, listen: bool) -> Self {
+                self.0.reply_directives = listen;
+                self
+            }
+
             /// Lets patience follow the service's latency, up to the `failover_timeout`. Default: `None`, the
             /// `failover_timeout` holds at all times.
             #[must_use]
@@ -222,6 +236,10 @@ macro_rules! policy {
 
             fn negative_for(&self) -> Option<Duration> {
                 self.0.negative_for
+            }
+
+            fn reply_directives(&self) -> bool {
+                self.0.reply_directives
             }
         }
     };

@@ -5,6 +5,7 @@ mod beside_python;
 mod broker_lost;
 mod calls;
 mod context;
+mod directives;
 mod errors;
 mod formats;
 mod service_lost;

@@ -8,6 +8,7 @@ mod adaptive;
 mod breaker;
 mod cache_first;
 mod calls;
+mod directives;
 mod errors;
 mod explain;
 mod failover;
