@@ -26,6 +26,11 @@
 )]
 #![allow(missing_debug_implementations, reason = "nobody prints a bench")]
 
+pub mod product;
+mod warm;
+
+pub use warm::Warm;
+
 use std::{future::IntoFuture, hint::black_box, sync::Arc};
 
 use criterion::Criterion;

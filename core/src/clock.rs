@@ -24,7 +24,12 @@ impl Moment {
 
     /// How long ago `earlier` was; zero if it lies ahead.
     pub const fn since(self, earlier: Self) -> Duration {
-        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+        Duration::from_nanos(self.nanos_since(earlier))
+    }
+
+    /// The same in nanoseconds: what a hit reckons with.
+    pub(crate) const fn nanos_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 
     /// The moment `later` after this one, or the last there is.
@@ -104,7 +109,8 @@ fn std_now() -> Instant {
     Instant::now()
 }
 
-fn saturated(duration: Duration) -> u64 {
+/// Its nanoseconds; those of 584 years for all that is longer.
+pub(crate) fn saturated(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 

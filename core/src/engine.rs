@@ -17,7 +17,6 @@ use tokio::{sync::Semaphore, time::Instant};
 use crate::{
     args::Args,
     client::Client,
-    clock::Moment,
     context::Context,
     entry::{Entry, Sent, Slot},
     error::CallError,
@@ -28,10 +27,10 @@ use crate::{
     methods::{Methods, Rule},
     options::{Mode, Options},
     outcome::{Outcome, Reason, Reply},
-    policy::{Plan, Policy},
+    policy::Policy,
     route::Route,
     stats::{Counters, Stats},
-    store::{Peek, Shelf},
+    store::Shelf,
     wire::{self, Publishing},
 };
 
@@ -158,9 +157,20 @@ impl Engine {
         let rule = cache.methods.rule(method).filter(|rule| rule.reads_first)?;
         let prefix = rule.prefix.as_ref().ok()?;
         let now = self.client.clock().now();
-        let reply = with_key(prefix, method, args, |key| cache.hit(key, rule, now)).ok()??;
+        let (entry, early) = with_key(prefix, method, args, |key| {
+            let key = key.ok()?;
+            Some((cache.shelf.peek(key, now)?, rule.early_nanos(key)))
+        })?;
+        let slot = entry.downcast::<T>()?;
+        let (sent_at, own) = (slot.marks.sent.moment(), slot.marks.fresh_for);
+        let age = now.nanos_since(sent_at);
+        let fresh_until = rule.fresh_until(age, early)?;
+        // What its service lets live longer than others is left to the long way.
+        if age >= own || !cache.epochs.none_since(sent_at) {
+            return None;
+        }
         self.counters.hit();
-        Some(reply)
+        Some(Reply::new(slot, Outcome::hit(age, fresh_until.min(own))))
     }
 
     /// Writes down all that a call needs which has to wait, so that it borrows nothing.
@@ -216,7 +226,7 @@ impl Engine {
             Ok(prefix) if options.context.is_some() => prefix.with_context(context),
             prefix => prefix.clone(),
         }?;
-        with_key(&prefix, method, args, Key::clone)
+        Ok(with_key(&prefix, method, args, |key| key.cloned())?)
     }
 
     /// What a call of this method invalidates, if it changes something.
@@ -281,27 +291,6 @@ impl Drop for Engine {
 }
 
 impl Cache {
-    /// A fresh entry of the type that is asked for, if the store has it at once.
-    #[inline]
-    fn hit<T: Send + Sync + 'static>(&self, key: &Key, rule: &Rule, now: Moment) -> Option<Reply<T>> {
-        let Peek::Hit(entry) = self.shelf.peek(key, now) else {
-            return None;
-        };
-        let sent_at = entry.sent_at();
-        let age = now.since(sent_at);
-        if rule.plan(age, key) != Plan::Serve || !self.epochs.none_since(sent_at) {
-            return None;
-        }
-        let fresh_for = rule.fresh_for.saturating_sub(rule.early(key));
-        let own = entry.fresh_for().unwrap_or(Duration::MAX);
-        // What its service lets live longer than others is left to the long way.
-        (age < own).then_some(())?;
-        Some(Reply::new(
-            entry.downcast()?,
-            Outcome::fresh(age, fresh_for.min(own)),
-        ))
-    }
-
     /// The stored entry, and what invalidations leave of it.
     pub(crate) async fn view(
         &self,

@@ -34,6 +34,7 @@ impl Sent {
     }
 
     /// When it was sent.
+    #[inline]
     pub(crate) fn moment(self) -> Moment {
         self.at
     }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
+    clock::saturated,
     invalidate::Scope,
     key::{Key, Prefix, Unkeyable},
     policy::{Plan, Policy},
@@ -34,8 +35,13 @@ pub(crate) struct Rule {
     pub(crate) reads_first: bool,
     /// How long entries are fresh: the lesser of what the policy says and of the store's time to live.
     pub(crate) fresh_for: Duration,
+    /// The same in nanoseconds.
+    fresh_nanos: u64,
     /// By how much less an entry may be fresh, at most.
     jitter: Duration,
+    has_jitter: bool,
+    /// What is younger, in nanoseconds, is served without asking the policy.
+    served_below: u64,
     /// What keys begin with.
     pub(crate) prefix: Result<Prefix, Unkeyable>,
 }
@@ -47,24 +53,53 @@ impl Rule {
         prefix: Result<Prefix, Unkeyable>,
     ) -> Self {
         let fresh_for = policy.fresh_for().min(time_to_live.unwrap_or(Duration::MAX));
+        let jitter = policy.jitter();
+        let served_below = if jitter.is_zero() {
+            policy.serves_below()
+        } else {
+            Duration::ZERO // each key has an end of its own
+        };
         Self {
-            jitter: policy.jitter(),
+            jitter,
+            has_jitter: !jitter.is_zero(),
+            served_below: saturated(served_below),
             reads_first: policy.reads_first(),
             fresh_for,
+            fresh_nanos: saturated(fresh_for),
             policy: Arc::new(policy),
             prefix,
         }
     }
 
-    /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
+    /// Until which age an entry of this age is fresh, in nanoseconds, whose key lets it end `early`; `None`: it is not
+    /// to be served as it is.
     #[inline]
+    pub(crate) fn fresh_until(&self, age: u64, early: u64) -> Option<u64> {
+        if age < self.served_below {
+            Some(self.fresh_nanos)
+        } else {
+            self.fresh_until_as_planned(age, early)
+        }
+    }
+
+    #[inline(never)]
+    fn fresh_until_as_planned(&self, age: u64, early: u64) -> Option<u64> {
+        let planned = self.plan_early(Duration::from_nanos(age), Duration::from_nanos(early));
+        (planned == Plan::Serve).then(|| self.fresh_nanos.saturating_sub(early))
+    }
+
+    /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
     pub(crate) fn plan(&self, age: Duration, key: &Key) -> Plan {
+        self.plan_early(age, self.early(key))
+    }
+
+    fn plan_early(&self, age: Duration, early: Duration) -> Plan {
         let plan = self.policy.plan(age);
         if plan != Plan::Serve || self.jitter.is_zero() {
             return plan;
         }
         let end = self.policy.fresh_for();
-        if age.saturating_add(self.early(key)) < end {
+        if age.saturating_add(early) < end {
             plan
         } else {
             self.policy.plan(end)
@@ -92,8 +127,17 @@ impl Rule {
         }
     }
 
-    /// By how much less than `fresh_for` an entry of this key is fresh.
+    /// The same as [`early`](Self::early), in nanoseconds.
     #[inline]
+    pub(crate) fn early_nanos(&self, key: &Key) -> u64 {
+        if self.has_jitter {
+            saturated(self.early(key))
+        } else {
+            0
+        }
+    }
+
+    /// By how much less than `fresh_for` an entry of this key is fresh.
     pub(crate) fn early(&self, key: &Key) -> Duration {
         if self.jitter.is_zero() {
             Duration::ZERO
@@ -120,10 +164,15 @@ impl Methods {
     /// The rule for a method, if it is cached.
     #[inline]
     pub(crate) fn rule(&self, method: &str) -> Option<&Rule> {
+        match (&self.cached, self.own.as_slice(), self.setters.as_slice()) {
+            (Cached::All, [], []) => Some(&self.rule),
+            _ => self.find_rule(method),
+        }
+    }
+
+    fn find_rule(&self, method: &str) -> Option<&Rule> {
         let is = |name: &String| name == method;
-        if !self.own.is_empty()
-            && let Some((_, rule)) = self.own.iter().find(|(name, _)| is(name))
-        {
+        if let Some((_, rule)) = self.own.iter().find(|(name, _)| is(name)) {
             return Some(rule);
         }
         let cached = match &self.cached {

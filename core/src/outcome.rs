@@ -3,6 +3,7 @@
 use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
+    clock::saturated,
     entry::Slot,
     error::{CallError, ErrorClass},
 };
@@ -150,12 +151,14 @@ pub enum Reason {
 }
 
 impl Outcome {
-    #[inline]
     pub(crate) fn fresh(age: Duration, fresh_for: Duration) -> Self {
-        Self(Kind::Fresh {
-            age: nanos(age),
-            fresh_for: nanos(fresh_for),
-        })
+        Self::hit(saturated(age), saturated(fresh_for))
+    }
+
+    /// The same in nanoseconds.
+    #[inline]
+    pub(crate) fn hit(age: u64, fresh_for: u64) -> Self {
+        Self(Kind::Fresh { age, fresh_for })
     }
 
     pub(crate) fn other(details: Details) -> Self {
@@ -225,7 +228,7 @@ impl Outcome {
         };
         let seconds = |d: Duration| i128::from(d.as_secs());
         match fresh_for.checked_sub(age) {
-            _ if nanos(fresh_for) == u64::MAX => None,
+            _ if saturated(fresh_for) == u64::MAX => None,
             Some(left) => Some(seconds(left)),
             None => Some(-seconds(age.saturating_sub(fresh_for))),
         }
@@ -304,10 +307,6 @@ fn status(error: &CallError) -> u16 {
         (_, ErrorClass::ServerFault) => 502,
         (_, ErrorClass::ClientFault) => 400,
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

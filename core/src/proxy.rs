@@ -14,7 +14,7 @@ use crate::{
     methods::{Cached, Methods, Rule},
     policy::{CacheFirst, Failover, Policy},
     stats::Stats,
-    store::{MemoryStore, Shelf, Store},
+    store::{AnyStore, MemoryStore, Shelf, Store},
     wire::Publishing,
 };
 
@@ -197,7 +197,7 @@ face!(CacheFirstRpcProxy);
 pub struct ProxyBuilder<P, Proxy> {
     service: Arc<str>,
     policy: P,
-    store: Option<Arc<dyn Store>>,
+    store: Option<AnyStore>,
     store_timeout: Duration,
     cached: Cached,
     own: Vec<(String, Arc<dyn Policy>)>,
@@ -230,7 +230,7 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
     /// Where replies are kept. One store may serve several proxies, also of both strategies: give each a clone or an
     /// `Arc`. Default: a [`MemoryStore`] of its own.
     pub fn cache(mut self, store: impl Store) -> Self {
-        self.store = Some(Arc::new(store));
+        self.store = Some(AnyStore::new(store));
         self
     }
 
@@ -360,7 +360,9 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             persistent: self.persistent.unwrap_or(defaults.persistent),
             expiration: self.expiration.unwrap_or(defaults.expiration),
         };
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::default()));
+        let store = self
+            .store
+            .unwrap_or_else(|| AnyStore::new(MemoryStore::default()));
         let time_to_live = store.time_to_live();
         let prefix = |vary| Prefix::new(client.namespace(), &self.service, client.context(), vary);
         let mut methods = Methods {

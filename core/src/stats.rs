@@ -1,6 +1,9 @@
 //! Counters of one proxy.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+};
 
 use crate::{
     error::CallError,
@@ -43,7 +46,7 @@ impl Stats {
 
 #[derive(Default)]
 pub(crate) struct Counters {
-    hits: AtomicU64,
+    hits: Striped,
     stale: AtomicU64,
     live: AtomicU64,
     bypass: AtomicU64,
@@ -55,7 +58,7 @@ pub(crate) struct Counters {
 impl Counters {
     #[inline]
     pub(crate) fn hit(&self) {
-        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.hits.count();
     }
 
     pub(crate) fn negative(&self) {
@@ -69,7 +72,7 @@ impl Counters {
     pub(crate) fn count(&self, result: Result<&Outcome, &CallError>) {
         let counter = match result.map(|outcome| (outcome.source(), outcome.reason())) {
             Err(_) => &self.errors,
-            Ok((Source::Fresh, _)) => &self.hits,
+            Ok((Source::Fresh, _)) => return self.hits.count(),
             Ok((Source::Stale, _)) => &self.stale,
             Ok((Source::Live, Reason::Bypass | Reason::Unkeyable)) => &self.bypass,
             Ok((Source::Live, _)) => &self.live,
@@ -80,7 +83,7 @@ impl Counters {
     pub(crate) fn snapshot(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            hits: read(&self.hits),
+            hits: self.hits.sum(),
             stale: read(&self.stale),
             live: read(&self.live),
             bypass: read(&self.bypass),
@@ -90,4 +93,42 @@ impl Counters {
             ..Stats::default()
         }
     }
+}
+
+/// A counter in parts, so that threads that count at once don't wait for each other.
+#[derive(Default)]
+struct Striped([Stripe; STRIPES]);
+
+/// More threads than that share.
+const STRIPES: usize = 16;
+
+/// A cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Stripe(AtomicU64);
+
+impl Striped {
+    #[inline]
+    fn count(&self) {
+        thread_local! {
+            /// One more than the stripe that this thread counts in, once it has one.
+            static STRIPE: Cell<usize> = const { Cell::new(0) };
+        }
+        let mut stripe = STRIPE.get();
+        if stripe == 0 {
+            stripe = next_stripe();
+            STRIPE.set(stripe);
+        }
+        self.0[stripe % STRIPES].0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn sum(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+    }
+}
+
+#[cold]
+fn next_stripe() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    1 + THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
 }

@@ -1,9 +1,14 @@
 //! Canonical CBOR (RFC 8949 section 4.2.1), written straight from serde without a value tree and, once its buffers
 //! have grown, without allocation: shortest heads, shortest floats, definite lengths, map keys sorted bytewise.
 
-use std::{cmp::Ordering, fmt};
+use std::fmt;
 
 use serde::{Serialize, ser};
+
+use super::{
+    Key,
+    order::{Span, prefix, sort, text_prefix},
+};
 
 /// Deepest nesting of arguments.
 pub(super) const MAX_DEPTH: u16 = 64;
@@ -14,46 +19,15 @@ pub(super) const MAX_BYTES: usize = 16 << 20;
 /// Buffers larger than this are not kept for the next key.
 const KEPT_BYTES: usize = 64 << 10;
 
-/// Buffers that are kept from one key to the next.
+/// A key being written, in buffers that are kept from one key to the next.
 pub(super) struct Encoder {
-    pub(super) bytes: Vec<u8>,
+    /// What was written so far; its hash comes last.
+    pub(super) key: Key,
+    /// The id of the prefix that it begins with; 0: of none.
+    pub(super) begins_with: u64,
     entries: Vec<Span>,
     scratch: Vec<u8>,
     depth: u16,
-}
-
-/// Where one map entry stands in `bytes`.
-#[derive(Clone, Copy)]
-struct Span {
-    /// The key's first eight bytes, which mostly tell it from the others without looking at it.
-    prefix: u64,
-    start: usize,
-    key_end: usize,
-    end: usize,
-}
-
-impl Span {
-    #[inline]
-    fn key<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
-        &bytes[self.start..self.key_end]
-    }
-
-    /// The canonical order: bytewise (RFC 8949 section 4.2.1).
-    #[inline]
-    fn order(&self, other: &Self, bytes: &[u8]) -> Ordering {
-        self.prefix
-            .cmp(&other.prefix)
-            .then_with(|| self.key(bytes).cmp(other.key(bytes)))
-    }
-}
-
-/// The first eight bytes as a number that sorts as they do; shorter keys are padded with zeros.
-#[inline]
-fn prefix(key: &[u8]) -> u64 {
-    match key.first_chunk::<8>() {
-        Some(first) => u64::from_be_bytes(*first),
-        None => key.iter().fold(0, |prefix, byte| prefix << 8 | u64::from(*byte)) << (8 * (8 - key.len())),
-    }
 }
 
 /// Why a value has no canonical form.
@@ -80,9 +54,28 @@ pub enum Unkeyable {
     Custom(String),
 }
 
-impl ser::Error for Unkeyable {
+/// [`Unkeyable`] in one word, so that it costs nothing to hand on that all is well.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub(crate) struct NoKey(Box<Unkeyable>);
+
+impl ser::Error for NoKey {
+    #[cold]
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::Custom(message.to_string())
+        Unkeyable::Custom(message.to_string()).into()
+    }
+}
+
+impl From<Unkeyable> for NoKey {
+    #[cold]
+    fn from(why: Unkeyable) -> Self {
+        Self(Box::new(why))
+    }
+}
+
+impl From<NoKey> for Unkeyable {
+    fn from(no_key: NoKey) -> Self {
+        *no_key.0
     }
 }
 
@@ -97,62 +90,80 @@ pub(super) const FALSE: u8 = 0xf4;
 pub(super) const TRUE: u8 = 0xf5;
 pub(super) const NULL: u8 = 0xf6;
 
-pub(super) type Done = Result<(), Unkeyable>;
+pub(super) type Done = Result<(), NoKey>;
 
 impl Encoder {
     pub(super) const fn new() -> Self {
         Self {
-            bytes: Vec::new(),
+            key: Key {
+                hash: 0,
+                bytes: Vec::new(),
+            },
+            begins_with: 0,
             entries: Vec::new(),
             scratch: Vec::new(),
             depth: 0,
         }
     }
 
-    /// Empties the buffers and keeps their memory, unless it is much.
-    pub(super) fn reset(&mut self) {
-        self.bytes.clear();
-        self.entries.clear();
-        self.scratch.clear();
-        self.depth = 0;
-        if self.bytes.capacity().max(self.scratch.capacity()) > KEPT_BYTES {
-            self.bytes.shrink_to(KEPT_BYTES);
-            self.scratch.shrink_to(KEPT_BYTES);
-            self.entries.shrink_to(KEPT_BYTES / size_of::<Span>());
-        }
+    #[cold]
+    pub(super) fn boxed() -> Box<Self> {
+        Box::new(Self::new())
     }
 
+    /// Leaves nothing but the prefix of this id, which is `bytes`: mostly it is there already.
     #[inline]
+    pub(super) fn begin(&mut self, id: u64, bytes: &[u8]) {
+        if self.begins_with == id {
+            self.key.bytes.truncate(bytes.len());
+        } else {
+            self.key.bytes.clear();
+            self.key.bytes.extend_from_slice(bytes);
+            self.begins_with = id;
+        }
+        self.entries.clear();
+        self.depth = 0;
+    }
+
+    /// Whether the buffers are worth keeping. (The scratch has never been larger than the key.)
+    #[inline]
+    pub(super) fn is_small(&self) -> bool {
+        self.key.bytes.capacity() <= KEPT_BYTES
+    }
+
+    #[inline(always)]
     pub(super) fn text(&mut self, text: &str) {
         self.head(TEXT, text.len() as u64);
-        self.bytes.extend_from_slice(text.as_bytes());
+        self.key.bytes.extend_from_slice(text.as_bytes());
     }
 
     pub(super) fn byte_string(&mut self, bytes: &[u8]) {
         self.head(BYTES, bytes.len() as u64);
-        self.bytes.extend_from_slice(bytes);
+        self.key.bytes.extend_from_slice(bytes);
     }
 
     /// A data item's head in its shortest form.
     #[inline]
     pub(super) fn head(&mut self, major: u8, argument: u64) {
         if argument < 24 {
-            self.bytes.push(major | argument as u8);
+            self.key.bytes.push(major | argument as u8);
+        } else if argument <= 0xff {
+            self.key.bytes.extend_from_slice(&[major | 24, argument as u8]);
         } else {
             self.long_head(major, argument);
         }
     }
 
     fn long_head(&mut self, major: u8, argument: u64) {
-        let bytes = argument.to_be_bytes();
-        let (info, from) = match argument {
-            0..=0xff => (24, 7),
-            0x100..=0xffff => (25, 6),
-            0x1_0000..=0xffff_ffff => (26, 4),
-            _ => (27, 0),
-        };
-        self.bytes.push(major | info);
-        self.bytes.extend_from_slice(&bytes[from..]);
+        let [a, b, c, d, e, f, g, h] = argument.to_be_bytes();
+        match argument {
+            0..=0xffff => self.key.bytes.extend_from_slice(&[major | 25, g, h]),
+            0x1_0000..=0xffff_ffff => self.key.bytes.extend_from_slice(&[major | 26, e, f, g, h]),
+            _ => self
+                .key
+                .bytes
+                .extend_from_slice(&[major | 27, a, b, c, d, e, f, g, h]),
+        }
     }
 
     /// An integer beyond 64 bits: a bignum (RFC 8949 section 3.4.3), whose shortest form has no leading zero.
@@ -166,7 +177,7 @@ impl Encoder {
     #[inline]
     pub(super) fn enter(&mut self) -> Done {
         if self.depth == MAX_DEPTH {
-            return Err(Unkeyable::TooDeep);
+            return Err(Unkeyable::TooDeep.into());
         }
         self.depth += 1;
         Ok(())
@@ -179,8 +190,8 @@ impl Encoder {
 
     #[inline]
     pub(super) fn room_for(&self, more: usize) -> Done {
-        if self.bytes.len().saturating_add(more) > MAX_BYTES {
-            Err(Unkeyable::TooLarge)
+        if self.key.bytes.len().saturating_add(more) > MAX_BYTES {
+            Err(Unkeyable::TooLarge.into())
         } else {
             Ok(())
         }
@@ -189,18 +200,18 @@ impl Encoder {
     /// Corrects the head in `head..start`, for containers whose length was not known before their items.
     #[cold]
     fn replace_head(&mut self, head: usize, start: usize, major: u8, count: usize) {
-        self.bytes.drain(head..start);
-        let end = self.bytes.len();
+        self.key.bytes.drain(head..start);
+        let end = self.key.bytes.len();
         self.head(major, count as u64);
-        let length = self.bytes.len() - end;
-        self.bytes[head..].rotate_right(length);
+        let length = self.key.bytes.len() - end;
+        self.key.bytes[head..].rotate_right(length);
     }
 
     /// Brings the entries since `first` into canonical order.
     #[inline(never)]
     fn sort(&mut self, first: usize) -> Done {
         let Self {
-            bytes,
+            key: Key { bytes, .. },
             entries,
             scratch,
             ..
@@ -209,18 +220,14 @@ impl Encoder {
         let Some(start) = entries.first().map(|entry| entry.start) else {
             return Ok(());
         };
-        entries.sort_unstable_by(|a, b| a.order(b, bytes));
-        if entries
-            .windows(2)
-            .any(|pair| pair[0].order(&pair[1], bytes).is_eq())
-        {
-            return Err(Unkeyable::DuplicateKey);
+        if sort(entries, bytes) {
+            return Err(Unkeyable::DuplicateKey.into());
         }
         scratch.clear();
         for entry in entries.iter() {
-            scratch.extend_from_slice(&bytes[entry.start..entry.end]);
+            scratch.extend_from_slice(entry.entry(bytes));
         }
-        bytes[start..].copy_from_slice(scratch);
+        bytes[start as usize..].copy_from_slice(scratch);
         Ok(())
     }
 
@@ -230,9 +237,9 @@ impl Encoder {
         major: u8,
         len: Option<usize>,
         nested: bool,
-    ) -> Result<Container<'_>, Unkeyable> {
+    ) -> Result<Container<'_>, NoKey> {
         self.enter()?;
-        let head = self.bytes.len();
+        let head = self.key.bytes.len();
         self.head(major, len.unwrap_or(0) as u64);
         Ok(Container {
             major,
@@ -240,8 +247,9 @@ impl Encoder {
             nested,
             count: 0,
             sorted: true,
+            last: 0,
             head,
-            start: self.bytes.len(),
+            start: self.key.bytes.len(),
             first_entry: self.entries.len(),
             encoder: self,
         })
@@ -267,6 +275,8 @@ pub(super) struct Container<'a> {
     count: usize,
     /// Whether all keys so far came in canonical order.
     sorted: bool,
+    /// The prefix of the last key.
+    last: u64,
     head: usize,
     start: usize,
     first_entry: usize,
@@ -282,42 +292,49 @@ impl Container<'_> {
 
     #[inline]
     pub(super) fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
-        let start = self.encoder.bytes.len();
+        let start = self.encoder.key.bytes.len();
         self.item(key)?;
-        self.note_key(start);
+        self.note_key(start, prefix(&self.encoder.key.bytes[start..]));
         Ok(())
     }
 
-    /// The name of a struct's field.
-    #[inline]
+    /// The name of a struct's field. Where that is known when compiling, so is its prefix.
+    #[inline(always)]
     pub(super) fn name(&mut self, name: &'static str) {
-        let start = self.encoder.bytes.len();
+        let start = self.encoder.key.bytes.len();
         self.count += 1;
         self.encoder.text(name);
-        self.note_key(start);
+        let prefix = if name.len() < 24 {
+            text_prefix(TEXT | name.len() as u8, name)
+        } else {
+            prefix(&self.encoder.key.bytes[start..])
+        };
+        self.note_key(start, prefix);
     }
 
     #[inline]
-    fn note_key(&mut self, start: usize) {
-        let (bytes, entries) = (&self.encoder.bytes, &mut self.encoder.entries);
-        let key_end = bytes.len();
+    fn note_key(&mut self, start: usize, prefix: u64) {
+        let (bytes, entries) = (&self.encoder.key.bytes, &mut self.encoder.entries);
+        let key_end = bytes.len() as u32;
         let entry = Span {
-            prefix: prefix(&bytes[start..]),
-            start,
+            prefix,
+            start: start as u32,
             key_end,
             end: key_end,
         };
-        let last = entries[self.first_entry..].last();
-        self.sorted &= last.is_none_or(|last| last.order(&entry, bytes).is_lt());
+        if prefix <= self.last {
+            self.sorted &= follows(&entries[self.first_entry..], &entry, bytes);
+        }
+        self.last = prefix;
         entries.push(entry);
     }
 
     #[inline]
     pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         value.serialize(&mut *self.encoder)?;
-        let end = self.encoder.bytes.len();
+        let end = self.encoder.key.bytes.len();
         if let Some(entry) = self.encoder.entries.last_mut() {
-            entry.end = end;
+            entry.end = end as u32;
         }
         Ok(())
     }
@@ -335,4 +352,11 @@ impl Container<'_> {
         self.encoder.depth -= 1 + u16::from(self.nested);
         Ok(())
     }
+}
+
+/// Whether an entry comes after all before it, where its prefix alone doesn't say so.
+#[cold]
+#[inline(never)]
+fn follows(before: &[Span], entry: &Span, bytes: &[u8]) -> bool {
+    before.last().is_none_or(|last| last.order(entry, bytes).is_lt())
 }

@@ -45,7 +45,7 @@ impl Vary {
                 map.value(value)?
             }
         }
-        map.finish()
+        Ok(map.finish()?)
     }
 }
 
@@ -58,7 +58,7 @@ impl Digest {
         value.serialize(&mut encoder)?;
         Ok(Self(blake3::derive_key(
             "nameko-cachetools 2026-11-23 auth token v1",
-            &encoder.bytes,
+            &encoder.key.bytes,
         )))
     }
 }

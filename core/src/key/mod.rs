@@ -2,17 +2,22 @@
 
 mod encoder;
 mod identity;
+mod order;
 mod serializer;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    cell::RefCell,
+    cell::Cell,
     fmt,
     hash::{BuildHasher, Hash, Hasher},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
+pub(crate) use encoder::NoKey;
 pub use encoder::Unkeyable;
 use encoder::{ARRAY, Encoder, MAP, NULL};
 pub(crate) use identity::Vary;
@@ -86,9 +91,14 @@ impl fmt::Debug for Key {
     }
 }
 
+#[inline]
 fn hash(bytes: &[u8]) -> u64 {
-    static SEED: LazyLock<foldhash::quality::RandomState> = LazyLock::new(Default::default);
-    SEED.hash_one(Raw(bytes))
+    static SEED: OnceLock<foldhash::quality::RandomState> = OnceLock::new();
+    #[cold]
+    fn sow() -> &'static foldhash::quality::RandomState {
+        SEED.get_or_init(Default::default)
+    }
+    SEED.get().unwrap_or_else(sow).hash_one(Raw(bytes))
 }
 
 /// Bytes hashed without the length that `[u8]` adds: a canonical form is never a prefix of another.
@@ -103,6 +113,8 @@ impl Hash for Raw<'_> {
 /// What a proxy's keys begin with, written once: version, namespace, service, and the context.
 #[derive(Debug, Clone)]
 pub(crate) struct Prefix {
+    /// Nothing else is ever written under this id.
+    id: u64,
     start: Arc<[u8]>,
     /// Where the context begins in `start`.
     context_at: usize,
@@ -122,9 +134,10 @@ impl Prefix {
         encoder.head(0, VERSION);
         encoder.text(namespace);
         encoder.text(service);
-        let context_at = encoder.bytes.len();
+        let context_at = encoder.key.bytes.len();
         Self {
-            start: encoder.bytes.into(),
+            id: 0,
+            start: encoder.key.bytes.into(),
             context_at,
             vary,
         }
@@ -133,11 +146,14 @@ impl Prefix {
 
     /// The same service's prefix for another caller.
     pub(crate) fn with_context(&self, context: &Context) -> Result<Self, Unkeyable> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
         let mut encoder = Encoder::new();
-        encoder.bytes.extend_from_slice(&self.start[..self.context_at]);
+        let constant = &self.start[..self.context_at];
+        encoder.key.bytes.extend_from_slice(constant);
         self.vary.write(context, &mut encoder)?;
         Ok(Self {
-            start: encoder.bytes.into(),
+            id: IDS.fetch_add(1, Ordering::Relaxed),
+            start: encoder.key.bytes.into(),
             context_at: self.context_at,
             vary: self.vary.clone(),
         })
@@ -145,74 +161,70 @@ impl Prefix {
 }
 
 /// Writes the key of a call into buffers of this thread and shows it to `f`. Allocates nothing once they have grown.
-#[inline]
+#[inline(always)]
 pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     prefix: &Prefix,
     method: &str,
     args: &Args<P, K>,
-    f: impl FnOnce(&Key) -> R,
-) -> Result<R, Unkeyable> {
+    f: impl FnOnce(Result<&Key, NoKey>) -> R,
+) -> R {
     thread_local! {
-        static BUFFERS: RefCell<Encoder> = const { RefCell::new(Encoder::new()) };
+        static BUFFERS: Cell<Option<Box<Encoder>>> = const { Cell::new(None) };
     }
-    let shown = BUFFERS.try_with(|buffers| match buffers.try_borrow_mut() {
-        Ok(mut encoder) => show_key(&mut encoder, prefix, method, args, f),
-        // Within a `Serialize` or a store that makes calls of its own.
-        Err(_) => show_key(&mut Encoder::new(), prefix, method, args, f),
-    });
-    shown.unwrap_or_else(|_| Err(Unkeyable::Custom("this thread is ending".to_owned())))
+    // They are missing within a `Serialize` or a store that makes calls of its own, and where the thread is ending.
+    let buffers = BUFFERS.try_with(Cell::take).ok().flatten();
+    let mut encoder = buffers.unwrap_or_else(Encoder::boxed);
+    let written = write(&mut encoder, prefix, method, args);
+    let shown = f(written.map(|()| &encoder.key));
+    if encoder.is_small() {
+        // Where the thread is ending, they are dropped.
+        let _ = BUFFERS.try_with(|buffers| buffers.set(Some(encoder)));
+    }
+    shown
 }
 
 #[inline]
-fn show_key<P: Serialize, K: Serialize, R>(
+fn write<P: Serialize, K: Serialize>(
     encoder: &mut Encoder,
     prefix: &Prefix,
     method: &str,
     args: &Args<P, K>,
-    f: impl FnOnce(&Key) -> R,
-) -> Result<R, Unkeyable> {
-    encoder.reset();
-    encoder.bytes.extend_from_slice(&prefix.start);
+) -> Result<(), NoKey> {
+    encoder.begin(prefix.id, &prefix.start);
     encoder.text(method);
-    let start = encoder.bytes.len();
-    arguments(encoder, args)?;
-    if encoder.bytes.len() - start > DIGEST_BEYOND {
+    let start = encoder.key.bytes.len();
+    args.positional.serialize(&mut *encoder)?;
+    be(encoder, start, ARRAY)?;
+    let keywords = encoder.key.bytes.len();
+    args.keyword.serialize(&mut *encoder)?;
+    be(encoder, keywords, MAP)?;
+    if encoder.key.bytes.len() - start > DIGEST_BEYOND {
         shorten(encoder, start);
     }
-    let bytes = std::mem::take(&mut encoder.bytes);
-    let key = Key {
-        hash: hash(&bytes),
-        bytes,
-    };
-    let result = f(&key);
-    encoder.bytes = key.bytes;
-    Ok(result)
+    encoder.key.hash = hash(&encoder.key.bytes);
+    Ok(())
 }
 
+/// Positional arguments are a sequence, keyword arguments a map; of serde's unit it makes an empty one.
 #[inline]
-fn arguments<P: Serialize, K: Serialize>(encoder: &mut Encoder, args: &Args<P, K>) -> Result<(), Unkeyable> {
-    for (major, keyword) in [(ARRAY, false), (MAP, true)] {
-        let start = encoder.bytes.len();
-        if keyword {
-            args.keyword.serialize(&mut *encoder)?
-        } else {
-            args.positional.serialize(&mut *encoder)?
-        }
-        let first = &mut encoder.bytes[start];
-        if *first == NULL {
-            *first = major; // serde's unit: no arguments
-        } else if *first & 0xe0 != major {
-            return Err(Unkeyable::Shape);
-        }
+fn be(encoder: &mut Encoder, start: usize, major: u8) -> Result<(), NoKey> {
+    let first = &mut encoder.key.bytes[start];
+    if *first & 0xe0 == major {
+        return Ok(());
     }
-    Ok(())
+    if *first == NULL {
+        *first = major;
+        return Ok(());
+    }
+    Err(Unkeyable::Shape.into())
 }
 
 /// Replaces long arguments by their digest. An array of six items can't be taken for one of seven.
 #[cold]
 fn shorten(encoder: &mut Encoder, start: usize) {
-    let digest = blake3::hash(&encoder.bytes[start..]);
-    encoder.bytes.truncate(start);
-    encoder.bytes[0] = ARRAY | 6;
+    let digest = blake3::hash(&encoder.key.bytes[start..]);
+    encoder.key.bytes.truncate(start);
+    encoder.key.bytes[0] = ARRAY | 6;
+    encoder.begins_with = 0;
     encoder.byte_string(digest.as_bytes());
 }

@@ -7,7 +7,7 @@ use half::f16;
 use serde::{Serialize, Serializer, ser};
 
 use super::encoder::{
-    ARRAY, Container, Done, Encoder, FALSE, MAP, NEGATIVE, NULL, TRUE, UNSIGNED, Unkeyable,
+    ARRAY, Container, Done, Encoder, FALSE, MAP, NEGATIVE, NULL, NoKey, TRUE, UNSIGNED, Unkeyable,
 };
 
 const HALF: u8 = 0xf9;
@@ -16,7 +16,7 @@ const DOUBLE: u8 = 0xfb;
 
 impl<'a> Serializer for &'a mut Encoder {
     type Ok = ();
-    type Error = Unkeyable;
+    type Error = NoKey;
     type SerializeSeq = Container<'a>;
     type SerializeTuple = Container<'a>;
     type SerializeTupleStruct = Container<'a>;
@@ -25,8 +25,9 @@ impl<'a> Serializer for &'a mut Encoder {
     type SerializeStruct = Container<'a>;
     type SerializeStructVariant = Container<'a>;
 
+    #[inline]
     fn serialize_bool(self, v: bool) -> Done {
-        self.bytes.push(if v { TRUE } else { FALSE });
+        self.key.bytes.push(if v { TRUE } else { FALSE });
         Ok(())
     }
 
@@ -64,26 +65,32 @@ impl<'a> Serializer for &'a mut Encoder {
         Ok(())
     }
 
+    #[inline]
     fn serialize_i8(self, v: i8) -> Done {
         self.serialize_i64(v.into())
     }
 
+    #[inline]
     fn serialize_i16(self, v: i16) -> Done {
         self.serialize_i64(v.into())
     }
 
+    #[inline]
     fn serialize_i32(self, v: i32) -> Done {
         self.serialize_i64(v.into())
     }
 
+    #[inline]
     fn serialize_u8(self, v: u8) -> Done {
         self.serialize_u64(v.into())
     }
 
+    #[inline]
     fn serialize_u16(self, v: u16) -> Done {
         self.serialize_u64(v.into())
     }
 
+    #[inline]
     fn serialize_u32(self, v: u32) -> Done {
         self.serialize_u64(v.into())
     }
@@ -93,20 +100,21 @@ impl<'a> Serializer for &'a mut Encoder {
         self.serialize_f64(v.to_string().parse().unwrap_or(v.into()))
     }
 
+    #[inline]
     fn serialize_f64(self, v: f64) -> Done {
         if !v.is_finite() {
-            return Err(Unkeyable::NotFinite);
+            return Err(Unkeyable::NotFinite.into());
         }
         let (single, half) = (v as f32, f16::from_f64(v));
         if f64::from(half).to_bits() == v.to_bits() {
-            self.bytes.push(HALF);
-            self.bytes.extend_from_slice(&half.to_be_bytes());
+            self.key.bytes.push(HALF);
+            self.key.bytes.extend_from_slice(&half.to_be_bytes());
         } else if f64::from(single).to_bits() == v.to_bits() {
-            self.bytes.push(SINGLE);
-            self.bytes.extend_from_slice(&single.to_be_bytes());
+            self.key.bytes.push(SINGLE);
+            self.key.bytes.extend_from_slice(&single.to_be_bytes());
         } else {
-            self.bytes.push(DOUBLE);
-            self.bytes.extend_from_slice(&v.to_be_bytes());
+            self.key.bytes.push(DOUBLE);
+            self.key.bytes.extend_from_slice(&v.to_be_bytes());
         }
         Ok(())
     }
@@ -128,10 +136,12 @@ impl<'a> Serializer for &'a mut Encoder {
         Ok(())
     }
 
+    #[inline]
     fn serialize_none(self) -> Done {
         self.serialize_unit()
     }
 
+    #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
         self.enter()?;
         value.serialize(&mut *self)?;
@@ -139,8 +149,9 @@ impl<'a> Serializer for &'a mut Encoder {
         Ok(())
     }
 
+    #[inline]
     fn serialize_unit(self) -> Done {
-        self.bytes.push(NULL);
+        self.key.bytes.push(NULL);
         Ok(())
     }
 
@@ -148,10 +159,12 @@ impl<'a> Serializer for &'a mut Encoder {
         self.serialize_unit()
     }
 
+    #[inline]
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Done {
         self.serialize_str(variant)
     }
 
+    #[inline]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Done {
         self.serialize_some(value)
     }
@@ -169,16 +182,17 @@ impl<'a> Serializer for &'a mut Encoder {
         Ok(())
     }
 
-    fn serialize_seq(self, len: Option<usize>) -> Result<Container<'a>, Unkeyable> {
+    #[inline]
+    fn serialize_seq(self, len: Option<usize>) -> Result<Container<'a>, NoKey> {
         self.container(ARRAY, len, false)
     }
 
     #[inline]
-    fn serialize_tuple(self, len: usize) -> Result<Container<'a>, Unkeyable> {
+    fn serialize_tuple(self, len: usize) -> Result<Container<'a>, NoKey> {
         self.container(ARRAY, Some(len), false)
     }
 
-    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, Unkeyable> {
+    fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
         self.container(ARRAY, Some(len), false)
     }
 
@@ -188,18 +202,18 @@ impl<'a> Serializer for &'a mut Encoder {
         _: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Container<'a>, Unkeyable> {
+    ) -> Result<Container<'a>, NoKey> {
         self.variant(variant)?;
         self.container(ARRAY, Some(len), true)
     }
 
     #[inline]
-    fn serialize_map(self, len: Option<usize>) -> Result<Container<'a>, Unkeyable> {
+    fn serialize_map(self, len: Option<usize>) -> Result<Container<'a>, NoKey> {
         self.container(MAP, len, false)
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, Unkeyable> {
+    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
         self.container(MAP, Some(len), false)
     }
 
@@ -209,7 +223,7 @@ impl<'a> Serializer for &'a mut Encoder {
         _: u32,
         variant: &'static str,
         len: usize,
-    ) -> Result<Container<'a>, Unkeyable> {
+    ) -> Result<Container<'a>, NoKey> {
         self.variant(variant)?;
         self.container(MAP, Some(len), true)
     }
@@ -219,7 +233,7 @@ macro_rules! compound {
     ($($trait:ident $method:ident),*) => {$(
         impl ser::$trait for Container<'_> {
             type Ok = ();
-            type Error = Unkeyable;
+            type Error = NoKey;
 
             #[inline]
             fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
@@ -235,9 +249,9 @@ macro_rules! compound {
     ($($trait:ident { $key:ident, $value:ident }),*) => {$(
         impl ser::$trait for Container<'_> {
             type Ok = ();
-            type Error = Unkeyable;
+            type Error = NoKey;
 
-            #[inline]
+            #[inline(always)]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, $key: &'static str, $value: &T) -> Done {
                 self.name($key);
                 self.value($value)
@@ -264,7 +278,7 @@ compound!(
 
 impl ser::SerializeMap for Container<'_> {
     type Ok = ();
-    type Error = Unkeyable;
+    type Error = NoKey;
 
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {

@@ -12,7 +12,7 @@ use crate::{IntoArgs, args};
 fn canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unkeyable> {
     let mut encoder = Encoder::new();
     value.serialize(&mut encoder)?;
-    Ok(encoder.bytes)
+    Ok(encoder.key.bytes)
 }
 
 /// The slow way: a value tree, maps sorted by their encoded keys.
@@ -42,7 +42,7 @@ fn key(args: impl IntoArgs) -> Key {
 
 fn key_of(service: &str, method: &str, context: &Context, args: impl IntoArgs) -> Key {
     let scope = Prefix::new("", service, context, Vary::default()).expect("plain context");
-    with_key(&scope, method, &args.into_args(), Key::clone).expect("plain arguments")
+    with_key(&scope, method, &args.into_args(), |key| key.cloned()).expect("plain arguments")
 }
 
 fn json_value() -> impl Strategy<Value = Value> {
@@ -234,17 +234,22 @@ fn types_are_told_apart() {
     assert_eq!(key(()), key(args![]));
 }
 
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
 #[test]
 fn what_has_no_key_says_why() {
     let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
     fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
-        with_key(scope, "m", &args.into_args(), |_| ()).unwrap_err()
+        with_key(scope, "m", &args.into_args(), |key| key.cloned())
+            .unwrap_err()
+            .into()
     }
-    let nested = |depth| (0..depth).fold(json!(1), |inner, _| json!([inner]));
     assert_eq!(why(&scope, (f64::NAN,)), Unkeyable::NotFinite);
     assert_eq!(why(&scope, (f32::INFINITY,)), Unkeyable::NotFinite);
     assert_eq!(why(&scope, (nested(64),)), Unkeyable::TooDeep);
-    assert!(with_key(&scope, "m", &(nested(63),).into_args(), |_| ()).is_ok());
+    assert!(with_key(&scope, "m", &(nested(63),).into_args(), |key| key.is_ok()));
     assert_eq!(why(&scope, ("x".repeat(16 << 20),)), Unkeyable::TooLarge);
     assert_eq!(why(&scope, (vec![0u8; 17 << 20],)), Unkeyable::TooLarge);
     assert_eq!(why(&scope, Args::new("text")), Unkeyable::Shape);
@@ -312,7 +317,7 @@ fn keys_do_not_change_from_one_version_to_the_next() {
                 even = n % 2 == 0,
                 n = [n, 1 << n]
             ];
-            now += &with_key(&scope(context), "get", &args, line).unwrap();
+            now += &with_key(&scope(context), "get", &args, |key| line(key.unwrap()));
         }
     }
     assert_eq!(
@@ -335,4 +340,33 @@ fn a_serialize_that_makes_keys_itself_is_no_trouble() {
 #[test]
 fn debug_shows_no_arguments() {
     assert!(!format!("{:?}", key(("canary",))).contains("canary"));
+}
+
+/// Buffers keep what keys begin with. Whatever was written before, a key is what it is on a fresh thread.
+#[test]
+fn a_key_does_not_depend_on_the_keys_before_it() {
+    fn write(n: usize, scopes: &[Prefix; 2]) -> Result<Key, Unkeyable> {
+        let scope = &scopes[n % 2];
+        let text = "x".repeat(n % 3 * DIGEST_BEYOND / 2 + 1);
+        let key = match n % 5 {
+            0 => with_key(scope, "get", &(n, text).into_args(), |key| key.cloned()),
+            1 => with_key(scope, "get_all", &args![z = n, y = 1, aa = &text], |key| {
+                key.cloned()
+            }),
+            2 => with_key(scope, "get", &(f64::NAN,).into_args(), |key| key.cloned()),
+            3 => with_key(scope, "get", &Args::new(&text), |key| key.cloned()),
+            _ => with_key(scope, "get", &(nested(n),).into_args(), |key| key.cloned()),
+        };
+        Ok(key?)
+    }
+    let scopes =
+        ["a", "another"].map(|service| Prefix::new("", service, &Context::new(), Vary::default()).unwrap());
+    for n in (0..60).chain((0..60).rev()) {
+        let here = write(n, &scopes);
+        let fresh = std::thread::scope(|threads| threads.spawn(|| write(n, &scopes)).join().unwrap());
+        assert_eq!(here, fresh, "{n}");
+        if let Ok(key) = here {
+            assert_eq!(key, Key::from_bytes(key.as_bytes()), "{n}");
+        }
+    }
 }

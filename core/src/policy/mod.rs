@@ -27,6 +27,12 @@ pub trait Policy: fmt::Debug + Send + Sync + 'static {
     /// How long an entry is fresh; [`Duration::MAX`]: for ever.
     fn fresh_for(&self) -> Duration;
 
+    /// The age below which [`plan`](Self::plan) is always [`Plan::Serve`], so that it need not be asked: this is read
+    /// once, when the proxy is built, and spares each hit a virtual call. Default: 0, it is asked every time.
+    fn serves_below(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// By how much less than `fresh_for` an entry may be fresh, at most: each key by its own part of it, so that entries
     /// of one moment don't all end in one moment.
     fn jitter(&self) -> Duration {
@@ -98,6 +104,10 @@ impl<P: Policy + ?Sized> Policy for Arc<P> {
 
     fn fresh_for(&self) -> Duration {
         (**self).fresh_for()
+    }
+
+    fn serves_below(&self) -> Duration {
+        (**self).serves_below()
     }
 
     fn jitter(&self) -> Duration {

@@ -198,6 +198,10 @@ macro_rules! policy {
                 self.0.fresh_for
             }
 
+            fn serves_below(&self) -> Duration {
+                self.0.fresh_for
+            }
+
             fn jitter(&self) -> Duration {
                 self.0.jitter()
             }

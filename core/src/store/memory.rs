@@ -104,15 +104,21 @@ impl MemoryStore {
     }
 
     #[inline]
-    fn look_up(&self, key: &Key, now: Moment) -> Option<Entry> {
+    pub(super) fn look_up(&self, key: &Key, now: Moment) -> Option<Entry> {
         let entry = self.0.cache.get(&Probe(key))?;
         match self.0.time_to_live {
-            Some(life) if entry.age(now) >= life => {
-                self.0.cache.remove_if(&Probe(key), |there| there.is(&entry));
-                None
-            }
-            _ => Some(entry),
+            None => Some(entry),
+            Some(life) => self.unless_too_old(key, entry, now, life),
         }
+    }
+
+    #[inline(never)]
+    fn unless_too_old(&self, key: &Key, entry: Entry, now: Moment, life: Duration) -> Option<Entry> {
+        if entry.age(now) < life {
+            return Some(entry);
+        }
+        self.0.cache.remove_if(&Probe(key), |there| there.is(&entry));
+        None
     }
 
     fn insert(&self, key: &Key, entry: Entry) -> Put {

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 pub use memory::{MemoryStore, MemoryStoreBuilder};
-pub(crate) use shelf::Shelf;
+pub(crate) use shelf::{AnyStore, Shelf};
 
 use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key};
 

@@ -1,6 +1,7 @@
 //! The engine's side of a store: whatever a store does, a call ends no worse than without one.
 
 use std::{
+    any::Any,
     future::{Future, poll_fn, ready},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
@@ -13,7 +14,7 @@ use std::{
 
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{Peek, Put, Store};
+use super::{MemoryStore, Peek, Put, Store};
 use crate::{
     clock::{Clock, Moment},
     entry::{Entry, Sent},
@@ -21,9 +22,30 @@ use crate::{
     key::Key,
 };
 
+/// A store as a proxy's builder keeps it. The one in memory is known by its type, so that a hit needs no virtual call.
+#[derive(Clone)]
+pub(crate) struct AnyStore {
+    store: Arc<dyn Store>,
+    memory: Option<MemoryStore>,
+}
+
+impl AnyStore {
+    pub(crate) fn new(store: impl Store) -> Self {
+        Self {
+            memory: (&store as &dyn Any).downcast_ref().cloned(),
+            store: Arc::new(store),
+        }
+    }
+
+    pub(crate) fn time_to_live(&self) -> Option<Duration> {
+        self.store.time_to_live()
+    }
+}
+
 /// A store behind a guard: errors, panics and stalls become misses, counted and traced.
 pub(crate) struct Shelf {
     store: Arc<dyn Store>,
+    memory: Option<MemoryStore>,
     clock: Clock,
     /// The longest wait for one operation.
     timeout: Duration,
@@ -39,9 +61,10 @@ const MAX_WRITES: usize = 256;
 type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 impl Shelf {
-    pub(crate) fn new(store: Arc<dyn Store>, clock: Clock, timeout: Duration) -> Self {
+    pub(crate) fn new(store: AnyStore, clock: Clock, timeout: Duration) -> Self {
         Self {
-            store,
+            store: store.store,
+            memory: store.memory,
             clock,
             timeout,
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
@@ -54,9 +77,19 @@ impl Shelf {
         self.troubles.load(Ordering::Relaxed)
     }
 
-    /// The store's synchronous answer.
+    /// The entry under `key`, if the store has it at once.
     #[inline]
-    pub(crate) fn peek(&self, key: &Key, now: Moment) -> Peek {
+    pub(crate) fn peek(&self, key: &Key, now: Moment) -> Option<Entry> {
+        match &self.memory {
+            Some(memory) => memory.look_up(key, now),
+            None => match self.peek_guarded(key, now) {
+                Peek::Hit(entry) => Some(entry),
+                Peek::Miss | Peek::Ask => None,
+            },
+        }
+    }
+
+    fn peek_guarded(&self, key: &Key, now: Moment) -> Peek {
         catch_unwind(AssertUnwindSafe(|| self.store.peek(key, now))).unwrap_or_else(|_| {
             self.trouble("peek", "it panicked");
             Peek::Miss
@@ -66,7 +99,7 @@ impl Shelf {
     /// The entry under `key`, or none, within the time limit, and at most one time limit after `call_ends`.
     pub(crate) async fn look_up(&self, key: &Key, call_ends: Option<Instant>) -> Option<Entry> {
         let now = self.clock.now();
-        match self.peek(key, now) {
+        match self.peek_guarded(key, now) {
             Peek::Hit(entry) => Some(entry),
             Peek::Miss => None,
             Peek::Ask => {
