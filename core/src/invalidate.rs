@@ -9,15 +9,18 @@
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{PoisonError, atomic::Ordering},
 };
 
 #[cfg(test)]
 use crate::clock::Clock;
-use crate::{clock::Moment, entry::Sent, key::Key, route::Route};
+use crate::{
+    clock::Moment,
+    entry::Sent,
+    key::Key,
+    route::Route,
+    sync::{AtomicU64, Mutex, MutexGuard},
+};
 
 /// Most barriers of single calls, and most of tags, that are remembered one by one. When there are more, one barrier
 /// takes the place of the older half: it invalidates more than was asked for, and never less.
@@ -253,6 +256,7 @@ mod tests {
         epochs.judge(sent, &key(n), &Route::new("shop", "get").unwrap(), &tags)
     }
 
+    /// Proves: 3, E10.
     #[test]
     fn each_scope_reaches_what_came_before_it_and_nothing_else() {
         let reaching = [
@@ -295,6 +299,7 @@ mod tests {
         assert_eq!(judge(&epochs, first, 2, &[]), Verdict::Untouched);
     }
 
+    /// Proves: 5, E10.
     #[tokio::test(start_paused = true)]
     async fn within_one_moment_the_order_of_events_decides() {
         let epochs = Epochs::default();
@@ -304,6 +309,7 @@ mod tests {
         assert_eq!(judge(&epochs, after, 1, &[]), Verdict::Untouched);
     }
 
+    /// Proves: 9.
     #[test]
     fn barriers_are_bounded_and_never_forgotten() {
         let epochs = Epochs::default();

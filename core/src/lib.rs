@@ -93,6 +93,7 @@ mod proxy;
 mod route;
 mod stats;
 mod store;
+mod sync;
 mod transport;
 pub mod types;
 mod wire;
@@ -115,4 +116,7 @@ pub use proxy::{CacheFirstRpcProxy, CachedRpcProxy, ProxyBuilder, ServiceProxy};
 pub use route::{InvalidRoute, MAX_ROUTE_BYTES, MAX_SERVICE_BYTES, Route};
 pub use stats::Stats;
 pub use store::{MemoryStore, MemoryStoreBuilder, Peek, Put, Store};
+#[cfg(shuttle)]
+#[doc(hidden)]
+pub use sync::end_task;
 pub use transport::{ConnectionState, Transport, TransportFn, transport_fn};

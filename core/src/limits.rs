@@ -2,11 +2,12 @@
 
 use std::{future::Future, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use crate::{
     error::{CallError, Delivery, Timer},
     route::Route,
+    sync::sleep_until,
 };
 
 /// The error of a call whose own limit ran out after its request was handed over.

@@ -8,6 +8,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("args", 0),
     ("clock", 0),
     ("route", 0),
+    ("sync", 0),
     ("types", 0),
     ("adaptive", 1),
     ("breaker", 1),

@@ -4,10 +4,7 @@ mod seat;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
@@ -34,6 +31,7 @@ use crate::{
     policy::Policy,
     route::Route,
     store::Shelf,
+    sync::{self, AtomicBool, AtomicU64, AtomicUsize, Mutex, MutexGuard},
     transport::Transport,
 };
 
@@ -205,7 +203,7 @@ impl Flights {
             route,
             _place: place,
         };
-        tokio::spawn(seat.fly(request).in_current_span());
+        sync::spawn(seat.fly(request).in_current_span());
     }
 
     /// Whether the service is taken for dead.

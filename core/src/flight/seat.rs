@@ -6,10 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{Flight, Flights, HARVEST, Landing, Mission};
 use crate::{
@@ -22,6 +19,7 @@ use crate::{
     message::Request,
     route::Route,
     store::Put,
+    sync::sleep_until,
     wire,
 };
 

@@ -4,7 +4,7 @@ use std::{
     fmt,
     hash::BuildHasherDefault,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -20,7 +20,7 @@ use super::{
     Peek, Put, Store,
     slot_key::{Probe, Ready, SlotKey},
 };
-use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key};
+use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key, sync::Mutex};
 
 /// Keeps replies in memory, bounded by number, by bytes and, if wanted, by age. Cloning it shares it.
 ///
@@ -288,6 +288,7 @@ mod tests {
         Entry::new(Moment::from_nanos(nanos), vec![b' '; bytes])
     }
 
+    /// Proves: 69, S4, R18.
     #[tokio::test]
     async fn it_holds_no_more_entries_than_it_may() {
         for (max, put) in [(1, 20), (10, 1000), (1024, 5000), (10_000, 50_000)] {
@@ -304,6 +305,7 @@ mod tests {
         }
     }
 
+    /// Proves: 69, S4, R18.
     #[tokio::test]
     async fn it_holds_no_more_bytes_than_it_may() {
         let store = MemoryStore::builder()
@@ -317,6 +319,7 @@ mod tests {
         assert!(store.len() >= 90, "{}", store.len());
     }
 
+    /// Proves: 68, R18.
     #[tokio::test]
     async fn a_reply_too_large_leaves_the_old_one_in_place() {
         let store = MemoryStore::builder().max_bytes(1 << 20).build();
@@ -333,6 +336,7 @@ mod tests {
         assert_eq!(store.put(&key(1), entry(2, 50_000)).await.unwrap(), Put::Stored);
     }
 
+    /// Proves: S2.
     #[tokio::test]
     async fn time_to_live_counts_from_the_request_and_is_exact() {
         let life = Duration::from_nanos(100);
@@ -358,6 +362,7 @@ mod tests {
         }
     }
 
+    /// Proves: 60, S3.
     #[tokio::test]
     async fn keys_are_compared_in_full() {
         let store = MemoryStore::new();

@@ -20,6 +20,7 @@ use crate::{
     entry::{Entry, Sent},
     error::{StoreError, Timer},
     key::Key,
+    sync,
 };
 
 /// A store as a proxy's builder keeps it. The one in memory is known by its type, so that a hit needs no virtual call.
@@ -75,6 +76,11 @@ impl Shelf {
     /// How many operations failed, stalled or panicked.
     pub(crate) fn troubles(&self) -> u64 {
         self.troubles.load(Ordering::Relaxed)
+    }
+
+    /// The time to reckon ages by.
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
     }
 
     /// The entry under `key`, if the store has it at once.
@@ -146,7 +152,9 @@ impl Shelf {
         }
         match Arc::clone(&self.writes).try_acquire_owned() {
             Err(_) => self.trouble(name, format_args!("{MAX_WRITES} others are under way")),
-            Ok(place) => _ = tokio::spawn(async move { (operation.await, place) }),
+            Ok(place) => {
+                sync::spawn(async move { (operation.await, place) });
+            }
         }
         None
     }
@@ -188,7 +196,7 @@ impl Shelf {
                 Err(_) => std::task::Poll::Ready(Err("it panicked")),
             },
         );
-        match tokio::time::timeout(limit.min(self.timeout), guarded).await {
+        match sync::timeout(limit.min(self.timeout), guarded).await {
             Ok(Ok(Ok(value))) => return Some(value),
             Ok(Ok(Err(error))) => self.trouble(name, error),
             Ok(Err(panic)) => self.trouble(name, panic),

@@ -102,6 +102,7 @@ impl Hasher for Ready {
 mod tests {
     use super::*;
 
+    /// Proves: 60, R9.
     #[test]
     fn the_same_hash_is_not_the_same_key() {
         for length in [0, 45, 46, 47, 500] {
