@@ -18,7 +18,7 @@ use crate::{
     args::Args,
     client::Client,
     context::Context,
-    entry::{Entry, Sent, Slot},
+    entry::{Ahead, Entry, Sent, Slot},
     error::CallError,
     flight::Flights,
     invalidate::{Epochs, Force, Scope, Verdict},
@@ -291,7 +291,7 @@ impl Drop for Engine {
 }
 
 impl Cache {
-    /// The stored entry, and what invalidations leave of it.
+    /// The stored entry, and what invalidations leave of it, and clocks that differ.
     pub(crate) async fn view(
         &self,
         key: &Key,
@@ -299,8 +299,13 @@ impl Cache {
         call_ends: Option<Instant>,
     ) -> Option<(Entry, Verdict)> {
         let entry = self.shelf.look_up(key, call_ends).await?;
-        let verdict = self.epochs.judge(entry.sent(), key, route, entry.tags());
-        Some((entry, verdict))
+        let by_invalidation = self.epochs.judge(entry.sent(), key, route, entry.tags());
+        let by_clock = match entry.ahead(self.shelf.now()) {
+            Ahead::No => Verdict::Untouched,
+            Ahead::Skewed => Verdict::Expired,
+            Ahead::Beyond => Verdict::Gone,
+        };
+        Some((entry, by_invalidation.max(by_clock)))
     }
 
     /// The stored entry, and whether an invalidation made it stale. What an invalidation forbids is forgotten.

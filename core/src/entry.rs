@@ -135,6 +135,15 @@ impl Entry {
         now.since(self.sent_at())
     }
 
+    /// How far its sending lies ahead: more than a moment only if another host's clock is ahead of ours.
+    pub(crate) fn ahead(&self, now: Moment) -> Ahead {
+        match self.sent_at().since(now) {
+            ahead if ahead <= TICK => Ahead::No,
+            ahead if ahead <= SKEW => Ahead::Skewed,
+            _ => Ahead::Beyond,
+        }
+    }
+
     /// The result's JSON text, as the service sent it.
     pub fn body(&self) -> &Bytes {
         self.0.body()
@@ -176,6 +185,22 @@ impl Entry {
     pub(crate) fn marks(&self) -> &Marks {
         self.0.marks()
     }
+}
+
+/// The coarse clock lags by no more than this.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Clocks of hosts differ by no more than this, or are wrong.
+const SKEW: Duration = Duration::from_secs(60);
+
+/// Whether an entry comes from the future.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    No,
+    /// Its true age is unknown: it is not fresh.
+    Skewed,
+    /// It is no answer.
+    Beyond,
 }
 
 /// By what an answer can be invalidated beside its call; none, for most.
@@ -242,6 +267,7 @@ mod tests {
         assert!(Entry::new(Moment::default(), "1").downcast::<u64>().is_none());
     }
 
+    /// Proves: 6, S7.
     #[test]
     fn the_later_request_is_newer_even_within_one_moment() {
         let (first, second) = (Entry::decoded(&slot(1)), Entry::decoded(&slot(2)));
@@ -255,6 +281,23 @@ mod tests {
         assert!(!entry(1, "1").is(&entry(2, "1")) && !entry(1, "1").is(&entry(1, "2")));
     }
 
+    /// Proves: 41.
+    #[test]
+    fn what_lies_ahead_is_told_apart_at_a_second_and_a_minute() {
+        let entry = Entry::new(Moment::from_nanos(100_000_000_000), "1");
+        let ahead = |nanos| entry.ahead(Moment::from_nanos(nanos));
+        assert_eq!((ahead(u64::MAX), ahead(100_000_000_000)), (Ahead::No, Ahead::No));
+        assert_eq!(
+            (ahead(99_000_000_000), ahead(98_999_999_999)),
+            (Ahead::No, Ahead::Skewed)
+        );
+        assert_eq!(
+            (ahead(40_000_000_000), ahead(39_999_999_999)),
+            (Ahead::Skewed, Ahead::Beyond)
+        );
+    }
+
+    /// Proves: 42, S8.
     #[test]
     fn what_a_store_kept_of_its_marks_is_back() {
         let entry = Entry::new(Moment::from_nanos(5), "1");
