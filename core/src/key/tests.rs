@@ -1,4 +1,4 @@
-//! Keys against ciborium as the oracle, and what must and must not be told apart (statements K1 to K9, 56 to 62).
+//! Keys against ciborium as the oracle, and what must and must not be told apart.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -70,6 +70,7 @@ fn json_value() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    /// Proves: 57, K1.
     #[test]
     fn equal_to_the_sorted_tree_of_ciborium(value in json_value()) {
         prop_assert_eq!(canonical(&value).unwrap(), oracle(&value));
@@ -83,6 +84,7 @@ proptest! {
         }
     }
 
+    /// Proves: K5.
     #[test]
     fn big_integers_keep_every_digit(value in any::<i128>(), unsigned in any::<u128>()) {
         prop_assert_eq!(canonical(&value).unwrap(), oracle(&value));
@@ -98,6 +100,8 @@ proptest! {
     }
 
     /// Near collisions: a string split elsewhere, an item moved between args and kwargs, service against method.
+    ///
+    /// Proves: 56, 57, 58, K3, K8, R9.
     #[test]
     fn moved_boundaries_give_other_keys(text in "[a-z.]{2,12}", at in 1usize..11) {
         prop_assume!(at < text.len());
@@ -113,11 +117,201 @@ proptest! {
         prop_assert_eq!(distinct.len(), keys.len());
     }
 
+    /// Proves: 57, K3, K4.
     #[test]
     fn different_values_have_different_keys(a in json_value(), b in json_value()) {
         let (text_a, text_b) = (a.to_string(), b.to_string()); // unlike their values, these tell 0.0 from -0.0
         prop_assert_eq!(text_a == text_b, canonical(&a).unwrap() == canonical(&b).unwrap());
     }
+}
+
+proptest! {
+    /// Proves: K2.
+    #[test]
+    fn order_of_keys_does_not_matter_at_any_depth(value in json_value(), seed in any::<u64>()) {
+        prop_assert_eq!(canonical(&Stirred(&value, seed)).unwrap(), canonical(&value).unwrap());
+    }
+
+    /// Any text, byte by byte.
+    ///
+    /// Proves: K3, K7.
+    #[test]
+    fn texts_are_compared_as_they_are(a in "\\PC{0,3}|[\u{0}-\u{ff}]{0,3}|[e\u{301}é\u{0}]{0,3}", b in "[e\u{301}é\u{0}]{0,3}") {
+        prop_assert_eq!(key((a.as_str(),)) == key((b.as_str(),)), a == b);
+        prop_assert_eq!(key(args![x = a.as_str()]) == key(args![x = b.as_str()]), a == b);
+        prop_assert_eq!(key_of("s", &a, &Context::new(), ()) == key_of("s", &b, &Context::new(), ()), a == b);
+    }
+
+    /// Two calls have the same key only if they are the same call; each is held against many that nearly are.
+    ///
+    /// Proves: 57, 58, K3, K4, K8, R9.
+    #[test]
+    fn near_misses_have_other_keys(call in any_call(), near in near_misses()) {
+        let mut other = call.clone();
+        for change in near {
+            change.apply(&mut other);
+        }
+        prop_assert_eq!(call.key() == other.key(), call.shown() == other.shown(), "{:?} {:?}", call, other);
+    }
+}
+
+/// One call, as its caller sees it.
+#[derive(Clone, Debug)]
+struct Made {
+    names: [String; 3],
+    args: Vec<Value>,
+    kwargs: BTreeMap<String, Value>,
+}
+
+impl Made {
+    fn key(&self) -> Vec<u8> {
+        let [namespace, service, method] = &self.names;
+        let scope = Prefix::new(namespace, service, &Context::new(), Vary::default()).unwrap();
+        let args = Args::new(&self.args).with_keywords(&self.kwargs);
+        with_key(&scope, method, &args, |key| key.unwrap().as_bytes().to_vec())
+    }
+
+    /// Debug quotes texts, and tells 0.0 from -0.0, so it shows no two calls alike.
+    fn shown(&self) -> String {
+        format!("{self:?}")
+    }
+}
+
+fn any_call() -> impl Strategy<Value = Made> {
+    let small = prop_oneof![
+        prop::sample::select(vec![
+            json!(null),
+            json!(0),
+            json!(-0.0),
+            json!(1),
+            json!(1.0),
+            json!("1"),
+            json!(true),
+            json!([]),
+            json!({}),
+            json!("")
+        ]),
+        "[a-c.,:]{0,4}".prop_map(Value::from),
+        prop::collection::vec("[a-b]{0,2}".prop_map(Value::from), 0..3).prop_map(Value::from),
+    ];
+    let names = ["[a-b.]{0,3}", "[a-b.]{0,3}", "[a-b.]{0,3}"];
+    let kwargs = prop::collection::btree_map("[a-b]{0,2}", small.clone(), 0..3);
+    (names, prop::collection::vec(small, 0..4), kwargs).prop_map(|(names, args, kwargs)| Made {
+        names,
+        args,
+        kwargs,
+    })
+}
+
+/// A small change of a call, at a place of its own choice.
+#[derive(Clone, Copy, Debug)]
+enum Near {
+    /// The last character of one name becomes the first of the next.
+    MoveLetter(usize),
+    SwapNames(usize),
+    /// One text becomes two, or two one.
+    Split(usize),
+    Join(usize),
+    /// A positional argument becomes a keyword argument, or the other way round.
+    ToKeyword(usize),
+    ToPositional,
+    /// `1`, `1.0`, `"1"`, `[1]`.
+    Retype(usize, u8),
+    Swap(usize),
+    Drop(usize),
+    PushNull,
+}
+
+fn near_misses() -> impl Strategy<Value = Vec<Near>> {
+    let near = prop_oneof![
+        (0usize..2).prop_map(Near::MoveLetter),
+        (0usize..2).prop_map(Near::SwapNames),
+        (0usize..4).prop_map(Near::Split),
+        (0usize..4).prop_map(Near::Join),
+        (0usize..4).prop_map(Near::ToKeyword),
+        Just(Near::ToPositional),
+        (0usize..4, 0u8..4).prop_map(|(at, to)| Near::Retype(at, to)),
+        (0usize..4).prop_map(Near::Swap),
+        (0usize..4).prop_map(Near::Drop),
+        Just(Near::PushNull),
+    ];
+    prop::collection::vec(near, 0..3)
+}
+
+impl Near {
+    fn apply(self, call: &mut Made) {
+        let args = &mut call.args;
+        match self {
+            Self::MoveLetter(at) => {
+                if let Some(letter) = call.names[at].pop() {
+                    call.names[at + 1].insert(0, letter);
+                }
+            }
+            Self::SwapNames(at) => call.names.swap(at, at + 1),
+            Self::Split(at) => {
+                if let Some(text) = args.get(at).and_then(Value::as_str).map(str::to_owned) {
+                    let (a, b) = text.split_at(text.len() / 2);
+                    args.splice(at..=at, [json!(a), json!(b)]);
+                }
+            }
+            Self::Join(at) => {
+                if let Some([Value::String(a), Value::String(b)]) = args.get(at..(at + 2).min(args.len())) {
+                    let joined = json!(format!("{a}{b}"));
+                    args.splice(at..at + 2, [joined]);
+                }
+            }
+            Self::ToKeyword(at) if at < args.len() => _ = call.kwargs.insert("a".to_owned(), args.remove(at)),
+            Self::ToPositional => args.extend(call.kwargs.pop_first().map(|(_, value)| value)),
+            Self::Retype(at, to) => {
+                if let Some(value) = args.get_mut(at) {
+                    *value = match (to, value.as_i64()) {
+                        (0, Some(n)) => json!(n as f64),
+                        (1, _) => json!(value.to_string()),
+                        (2, _) => json!([value]),
+                        _ => json!(null),
+                    };
+                }
+            }
+            Self::Swap(at) if at + 1 < args.len() => args.swap(at, at + 1),
+            Self::Drop(at) if at < args.len() => _ = args.remove(at),
+            Self::PushNull => args.push(json!(null)),
+            Self::ToKeyword(_) | Self::Swap(_) | Self::Drop(_) => {}
+        }
+    }
+}
+
+/// A value whose maps serialise in another order, at every depth.
+struct Stirred<'a>(&'a Value, u64);
+
+impl Serialize for Stirred<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self(value, seed) = self;
+        match value {
+            Value::Array(items) => serializer.collect_seq(items.iter().map(|item| Stirred(item, *seed))),
+            Value::Object(map) => {
+                let mut entries: Vec<_> = map.iter().collect();
+                entries.sort_by_key(|(key, _)| hash(format!("{seed}{key}").as_bytes()));
+                serializer.collect_map(entries.into_iter().map(|(key, item)| (key, Stirred(item, *seed))))
+            }
+            other => other.serialize(serializer),
+        }
+    }
+}
+
+/// The limit of depth is met before the stack's.
+///
+/// Proves: K9.
+#[test]
+fn endless_nesting_ends_at_the_limit() {
+    struct Endless(std::cell::Cell<u32>);
+    impl Serialize for Endless {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.set(self.0.get() + 1);
+            assert!(self.0.get() < 100, "nobody looks deeper than the limit");
+            serializer.collect_seq([self])
+        }
+    }
+    assert_eq!(canonical(&Endless(0.into())), Err(Unkeyable::TooDeep));
 }
 
 /// A map that serialises in the order given, without saying its length.
@@ -200,6 +394,7 @@ fn every_shape_of_serde_agrees_with_ciborium() {
     );
 }
 
+/// Proves: 57, 58, K4, K5, K7, K8.
 #[test]
 fn types_are_told_apart() {
     let one = [
@@ -238,6 +433,7 @@ fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
 }
 
+/// Proves: 61, K6, K9, K12.
 #[test]
 fn what_has_no_key_says_why() {
     let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
@@ -258,6 +454,7 @@ fn what_has_no_key_says_why() {
     assert_eq!(why(&scope, Args::keywords(&twice)), Unkeyable::DuplicateKey);
 }
 
+/// Proves: 62.
 #[test]
 fn long_arguments_become_a_digest_that_no_short_ones_can_equal() {
     let long = key(("x".repeat(300 << 10),));
@@ -267,6 +464,7 @@ fn long_arguments_become_a_digest_that_no_short_ones_can_equal() {
     assert_eq!(long.as_bytes()[0], ARRAY | 6);
 }
 
+/// Proves: 59, K10, R10.
 #[test]
 fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
     let of = |context: Context| key_of("s", "m", &context, ());
@@ -294,6 +492,7 @@ fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
     );
 }
 
+/// Proves: K1, K11.
 #[test]
 fn keys_do_not_change_from_one_version_to_the_next() {
     let golden = include_str!("golden.txt");
@@ -306,7 +505,12 @@ fn keys_do_not_change_from_one_version_to_the_next() {
         .language("sv")
         .set("tenant", json!({"b": 1, "a": [true, null]}));
     let mut now = String::new();
-    for context in [&anonymous, &known] {
+    let user = Context::new().user_id(7).auth_token("t").set("tenant", "b");
+    let spoken = Context::new()
+        .language("ü")
+        .user_agent("curl")
+        .parent_calls(["a"]);
+    for context in [&anonymous, &known, &user, &spoken] {
         for n in 0..50u64 {
             let f = (n as f64).sqrt() * 1e3;
             let args = args![
@@ -337,6 +541,7 @@ fn a_serialize_that_makes_keys_itself_is_no_trouble() {
     assert_eq!(key((Reentrant,)), key((key((1,)).as_bytes().len(),)));
 }
 
+/// Proves: 80, R13.
 #[test]
 fn debug_shows_no_arguments() {
     assert!(!format!("{:?}", key(("canary",))).contains("canary"));
