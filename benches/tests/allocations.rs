@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, hint::black_box};
 
 use nameko_cachetools::{
-    CacheFirstRpcProxy, Client, Clock, IntoArgs, MemoryStore, Reply, Request, Response, args, transport_fn,
+    CacheFirstRpcProxy, Client, Clock, Entry, IntoArgs, Key, MemoryStore, Moment, Reply, Request, Response,
+    Store, args, transport_fn,
 };
 use nameko_cachetools_benches::runtime;
 use serde::Serialize;
@@ -57,6 +58,9 @@ fn allocations<A: IntoArgs>(clock: Clock, args: impl Fn() -> A) -> u64 {
     })
 }
 
+/// Nor does it await anything: it is ready when it is polled first, outside of any runtime.
+///
+/// Proves: 24, E4.
 #[test]
 fn a_hit_allocates_nothing() {
     let map: BTreeMap<String, u64> = (0..20).map(|n| (format!("{:x}", n * 7919), n)).collect();
@@ -70,6 +74,67 @@ fn a_hit_allocates_nothing() {
         assert_eq!(allocations(clock, || (SEARCH,)), 0);
         assert_eq!(allocations(clock, || (&map,)), 0);
     }
+}
+
+/// Proves: R2.
+#[test]
+fn a_reply_is_split_without_copying_it() {
+    let text = format!(
+        r#"{{"result": [{}1], "error": null}}"#,
+        "[1, {\"a\": null}], ".repeat(200_000)
+    );
+    let body = bytes::Bytes::from(text);
+    let transport = transport_fn({
+        let body = body.clone();
+        move |_: Request| {
+            std::future::ready(Ok(Response::new(
+                Some("application/json".to_owned()),
+                body.clone(),
+            )))
+        }
+    });
+    let client = Client::new(transport);
+    let runtime = runtime();
+    let counted = allocation_counter::measure(|| {
+        let reply = runtime.block_on(async {
+            client
+                .service("s")
+                .call::<serde::de::IgnoredAny, _>("m", ())
+                .await
+        });
+        assert!(reply.is_ok());
+    });
+    assert!(
+        body.len() > 3 << 20 && counted.bytes_max < 64 << 10,
+        "{counted:?}"
+    );
+}
+
+/// Proves: S12.
+#[test]
+fn entries_that_come_and_go_leave_the_memory_as_it_was() {
+    const MANY: u64 = if cfg!(debug_assertions) {
+        100_000
+    } else {
+        10_000_000
+    };
+    let store = MemoryStore::builder().max_entries(1000).build();
+    let runtime = runtime();
+    let put = |many: std::ops::Range<u64>| {
+        runtime.block_on(async {
+            for n in many {
+                let entry = Entry::new(Moment::from_nanos(n), n.to_string());
+                store
+                    .put(&Key::from_bytes(n.to_be_bytes()), entry)
+                    .await
+                    .expect("no trouble");
+            }
+        });
+    };
+    put(0..10_000);
+    let counted = allocation_counter::measure(|| put(10_000..MANY));
+    assert!(counted.bytes_current.abs() < 64 << 10, "{counted:?}");
+    assert!(counted.bytes_max < 1 << 20, "{counted:?}");
 }
 
 /// The counter counts: the check above could fail.

@@ -72,6 +72,7 @@ mod tests {
         Key::from_bytes(n.to_be_bytes())
     }
 
+    /// Proves: 51.
     #[test]
     fn pauses_double_up_to_the_longest_and_end_with_a_success() {
         let backoffs = Backoffs::default();
@@ -88,6 +89,7 @@ mod tests {
         assert!(!backoffs.hold(&key(1), now));
     }
 
+    /// Proves: R19.
     #[test]
     fn no_more_keys_are_remembered_than_there_may_be() {
         let backoffs = Backoffs::default();

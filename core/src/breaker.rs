@@ -269,6 +269,7 @@ mod tests {
         Memory::new(Breaker::default(), "get")
     }
 
+    /// Proves: 48, E16.
     #[test]
     fn five_failures_in_a_row_open_it_and_one_success_closes_it() {
         let mut memory = memory();
@@ -312,6 +313,7 @@ mod tests {
         }
     }
 
+    /// Proves: 49, E16.
     #[test]
     fn one_probe_per_pause_and_pauses_double() {
         let mut memory = memory();

@@ -118,6 +118,7 @@ pub(crate) fn saturated(duration: Duration) -> u64 {
 mod tests {
     use super::*;
 
+    /// Proves: R30.
     #[tokio::test(start_paused = true)]
     async fn tokios_clock_is_virtual_and_exact() {
         let start = Clock::Tokio.now();
@@ -142,6 +143,7 @@ mod tests {
         }
     }
 
+    /// Proves: 42.
     #[test]
     fn arithmetic_saturates() {
         let late = Moment::from_nanos(u64::MAX);

@@ -164,6 +164,7 @@ mod tests {
         assert_eq!(merged.call_ids(), ["a"]);
     }
 
+    /// Proves: 80, R12.
     #[test]
     fn debug_shows_no_values() {
         let shown = format!("{:?}", Context::new().auth_token("canary").set("k", "canary"));

@@ -116,6 +116,7 @@ fn shown(name: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Proves: T13, R20.
     #[test]
     fn what_nameko_cannot_route_is_refused() {
         for (service, method) in [
@@ -140,6 +141,7 @@ mod tests {
         assert!(Route::new("x".repeat(200), "m".repeat(55)).is_err());
     }
 
+    /// Proves: T13, R20.
     #[test]
     fn limits_are_inclusive_and_dotted_services_are_fine() {
         assert!(Route::new("x".repeat(200), "m".repeat(54)).is_ok());

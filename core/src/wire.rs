@@ -323,6 +323,7 @@ mod tests {
         assert_eq!(short.remote().unwrap().to_string(), "Foo bar");
     }
 
+    /// Proves: 80, R8, R13.
     #[test]
     fn what_is_no_reply_is_named_but_not_quoted() {
         for (body, reason) in [
@@ -364,6 +365,7 @@ mod tests {
         assert!(matches!(read(&deep), Err(CallError::MalformedReply { .. })));
     }
 
+    /// Proves: R11.
     #[test]
     fn other_content_types_are_refused_by_name_and_unread() {
         for name in [
@@ -383,6 +385,7 @@ mod tests {
         }
     }
 
+    /// Proves: 80, R13.
     #[test]
     fn decode_errors_say_where_and_quote_nothing() {
         #[derive(Deserialize, Debug)]

@@ -46,6 +46,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Proves: T11.
     #[test]
     fn doubles_up_to_the_cap_and_is_slow_when_refused() {
         let longest = |n, refused| Backoff::default().pause(n, refused, u64::MAX).as_millis();

@@ -201,6 +201,7 @@ mod tests {
         assert!(fields::<String>(&one(Value::Null)).is_empty());
     }
 
+    /// Proves: R21.
     #[test]
     fn what_cannot_or_must_not_be_sent_is_refused_by_name() {
         let deep = (0..40).fold(json!(1), |inner, _| json!([inner]));
@@ -222,6 +223,7 @@ mod tests {
         assert_eq!(check(&vec![(CALL_ID_STACK.into(), json!(["s.m.id"]))]), Ok(()));
     }
 
+    /// Proves: R21.
     #[test]
     fn the_limit_counts_all_headers_together() {
         let half = || json!("x".repeat(MAX_HEADERS_BYTES / 2 - 7));

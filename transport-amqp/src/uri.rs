@@ -212,6 +212,7 @@ mod tests {
         }
     }
 
+    /// Proves: R12.
     #[test]
     fn neither_user_nor_password_is_shown() {
         let address = Address::parse("amqp://canary:canary@h/v").unwrap().remove(0);

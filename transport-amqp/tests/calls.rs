@@ -10,6 +10,7 @@ use nameko_cachetools::{Delivery, Timer, Transport, TransportError};
 use serde_json::json;
 use uuid::Uuid;
 
+/// Proves: T1.
 #[tokio::test(start_paused = true)]
 async fn replies_find_their_calls_in_any_order() {
     let broker = Broker::new([]);
@@ -28,6 +29,7 @@ async fn replies_find_their_calls_in_any_order() {
     assert_eq!(transport.counters().in_flight, 0);
 }
 
+/// Proves: 30, 31, T3, R7.
 #[tokio::test(start_paused = true)]
 async fn surplus_replies_are_counted_and_hurt_nobody() {
     let broker = Broker::new([]);
@@ -50,6 +52,7 @@ async fn surplus_replies_are_counted_and_hurt_nobody() {
     assert_eq!(transport.counters().in_flight, 1);
 }
 
+/// Proves: T6, T7.
 #[tokio::test(start_paused = true)]
 async fn what_the_broker_says_of_a_request_is_told_apart() {
     let broker = Broker::new([]);
@@ -87,6 +90,7 @@ async fn what_the_broker_says_of_a_request_is_told_apart() {
     );
 }
 
+/// Proves: 30, T2, T12.
 #[tokio::test(start_paused = true)]
 async fn dropped_calls_leave_no_slot() {
     let broker = Broker::new([]);
@@ -111,6 +115,7 @@ async fn dropped_calls_leave_no_slot() {
     assert_eq!(transport.counters().unmatched_replies, 100);
 }
 
+/// Proves: T14, R6.
 #[tokio::test(start_paused = true)]
 async fn ids_are_random_and_used_once() {
     let broker = Broker::new([]);
@@ -138,6 +143,7 @@ async fn ids_are_random_and_used_once() {
     );
 }
 
+/// Proves: T2, R1, R17, R22.
 #[tokio::test(start_paused = true)]
 async fn limits_refuse_before_anything_is_sent() {
     let broker = Broker::new([]);
@@ -178,6 +184,7 @@ async fn limits_refuse_before_anything_is_sent() {
     assert_eq!(body(other).await, "12345");
 }
 
+/// Proves: 36, R24.
 #[tokio::test(start_paused = true)]
 async fn expiration_is_whole_milliseconds_and_never_early() {
     let broker = Broker::new([]);
@@ -201,6 +208,8 @@ async fn expiration_is_whole_milliseconds_and_never_early() {
 }
 
 /// Requests wait for room in front of a slow socket, within `send_timeout`; then they were certainly not sent.
+///
+/// Proves: T9.
 #[tokio::test(start_paused = true)]
 async fn bytes_in_front_of_the_socket_are_bounded() {
     let broker = Broker::new([]);
@@ -225,6 +234,8 @@ async fn bytes_in_front_of_the_socket_are_bounded() {
 }
 
 /// A socket that takes nothing is given up, so that nothing can be written after its caller has left.
+///
+/// Proves: T8.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_not_written_in_time_ends_the_link() {
     let broker = Broker::new([]);

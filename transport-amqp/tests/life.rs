@@ -14,6 +14,7 @@ fn state(transport: &AmqpTransport) -> ConnectionState {
     transport.state().borrow().clone()
 }
 
+/// Proves: T1, T5.
 #[tokio::test(start_paused = true)]
 async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_the_same_names() {
     let broker = Broker::new([]);
@@ -62,6 +63,7 @@ async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_the_same_names() {
     assert!(state(&transport).is_ready());
 }
 
+/// Proves: T8.
 #[tokio::test(start_paused = true)]
 async fn connecting_is_bounded_and_says_what_failed() {
     let broker = Broker::new([Attempt::Hangs, Attempt::Hangs]);
@@ -106,6 +108,7 @@ async fn connecting_is_bounded_and_says_what_failed() {
     }
 }
 
+/// Proves: R12.
 #[tokio::test(start_paused = true)]
 async fn wrong_settings_are_refused_before_anything_happens() {
     let broker = Broker::new([]);
@@ -150,6 +153,8 @@ async fn lazy_starts_without_a_broker() {
 }
 
 /// 50, 100, .. 800 ms, then every second; each shortened by up to half.
+///
+/// Proves: T11.
 #[tokio::test(start_paused = true)]
 async fn attempts_are_paced_and_refusals_are_slow() {
     for (fails, lowest, highest) in [
@@ -173,6 +178,8 @@ async fn attempts_are_paced_and_refusals_are_slow() {
 }
 
 /// A broker that accepts and drops us in a loop is not hammered.
+///
+/// Proves: T11.
 #[tokio::test(start_paused = true)]
 async fn links_that_die_young_slow_the_next_attempt_down() {
     let broker = Broker::new([]);
@@ -193,6 +200,7 @@ async fn links_that_die_young_slow_the_next_attempt_down() {
     assert!(state.borrow().is_ready(), "the pause is short again");
 }
 
+/// Proves: T9.
 #[tokio::test(start_paused = true)]
 async fn a_blocked_broker_gets_no_requests_and_loses_none() {
     let broker = Broker::new([]);
@@ -226,6 +234,8 @@ async fn a_blocked_broker_gets_no_requests_and_loses_none() {
 }
 
 /// A request in the buffers of a blocked broker would be executed when nobody wants it any more.
+///
+/// Proves: T9.
 #[tokio::test(start_paused = true)]
 async fn a_request_given_up_unread_is_taken_back_by_cutting_the_link() {
     for (read, cut) in [(false, true), (true, false)] {
@@ -244,6 +254,7 @@ async fn a_request_given_up_unread_is_taken_back_by_cutting_the_link() {
     }
 }
 
+/// Proves: T10.
 #[tokio::test(start_paused = true)]
 async fn silence_is_looked_into() {
     let broker = Broker::new([]);
@@ -298,6 +309,7 @@ async fn a_consumer_lost_without_a_word_is_noticed() {
     assert!(error.to_string().contains("consumes"), "{error}");
 }
 
+/// Proves: T15.
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_calls_and_then_ends_everything() {
     let broker = Broker::new([]);
@@ -350,6 +362,7 @@ async fn close_does_not_wait_for_nobody() {
     assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
+/// Proves: T8, T15.
 #[tokio::test(start_paused = true)]
 async fn close_ends_within_a_second_whatever_the_link_does() {
     let broker = Broker::new([]);

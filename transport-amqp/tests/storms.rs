@@ -118,6 +118,8 @@ async fn run(steps: Vec<Step>) {
 
 /// Threads that call, threads that cut: no request is registered with a link that is gone. Real threads need real
 /// time: a few milliseconds per link.
+///
+/// Proves: T1, T2.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_call_hangs_when_links_die_under_it() {
     let broker = Broker::new([]);

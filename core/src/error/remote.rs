@@ -109,6 +109,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// Proves: R23.
     #[test]
     fn display_is_namekos_own_and_escapes() {
         assert_eq!(
@@ -119,6 +120,7 @@ mod tests {
         assert!(long.len() < 4200 && long.ends_with('…'));
     }
 
+    /// Proves: 80.
     #[test]
     fn debug_shows_no_data() {
         let error = RemoteError {

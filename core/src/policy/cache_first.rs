@@ -70,6 +70,7 @@ mod tests {
         assert_eq!(policy.plan(1_000_000_000 * S), Plan::Serve);
     }
 
+    /// Proves: E5.
     #[test]
     fn an_entry_goes_from_fresh_to_refreshing_to_standing_in_to_gone() {
         let policy = CacheFirst::fresh_for(10 * S)
@@ -102,6 +103,7 @@ mod tests {
         assert!(policy.may_stand_in(9 * S) && !policy.may_stand_in(10 * S));
     }
 
+    /// Proves: 43.
     #[test]
     fn jitter_is_a_share_whatever_is_said() {
         let jitter = |life, share| Policy::jitter(&CacheFirst::fresh_for(life).jitter(share));
@@ -117,6 +119,7 @@ mod tests {
         );
     }
 
+    /// Proves: 42.
     #[test]
     fn sums_saturate() {
         let policy = CacheFirst::fresh_for(Duration::MAX).stale_while_revalidate(Duration::MAX);

@@ -39,6 +39,7 @@ fn a_service_that_does_not_accept_json_is_silent_and_lives() {
     }
 }
 
+/// Proves: R11.
 #[test]
 fn a_reply_in_another_format_is_refused_by_name_and_not_read() {
     live::shared(Packages::Nameko2, async |nameko| {
@@ -92,6 +93,7 @@ fn odd_replies_are_read_as_python_reads_them() {
     });
 }
 
+/// Proves: R8.
 #[test]
 fn what_is_no_reply_is_an_error_and_never_cached() {
     live::shared(Packages::Nameko2, async |nameko| {

@@ -148,6 +148,7 @@ fn a_call_whose_service_is_killed_at_work_is_answered_by_the_next_one() {
     });
 }
 
+/// Proves: 29.
 #[test]
 fn a_late_reply_still_reaches_the_cache() {
     live::alone(Interop::builder(), async |nameko| {
@@ -175,6 +176,7 @@ fn a_late_reply_still_reaches_the_cache() {
     });
 }
 
+/// Proves: 36.
 #[test]
 fn requests_given_up_on_are_not_executed_when_the_service_returns() {
     live::alone(Interop::builder(), async |nameko| {

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use super::{Harness, Outcome, Past, body, get, key, later, now, put};
 use crate::conformance::ensure;
 
+/// Proves: 6, S7.
 pub(super) async fn the_newer_entry_wins_in_any_order(harness: &dyn Harness) -> Outcome {
     let past = Past::of(harness).await;
     for order in permutations(4) {
@@ -32,6 +33,7 @@ pub(super) async fn the_newer_entry_wins_in_any_order(harness: &dyn Harness) -> 
     Ok(())
 }
 
+/// Proves: S7.
 pub(super) async fn the_newer_entry_wins_among_concurrent_puts(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     let mut tasks = JoinSet::new();
@@ -92,6 +94,7 @@ pub(super) async fn tasks_do_not_disturb_each_other(harness: &dyn Harness) -> Ou
     Ok(())
 }
 
+/// Proves: 38.
 pub(super) async fn an_entry_keeps_its_age(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     let sent = past.entry(0, "1");
@@ -109,6 +112,7 @@ pub(super) async fn an_entry_keeps_its_age(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
+/// Proves: S2.
 pub(super) async fn an_entry_ends_with_its_time_to_live(harness: &dyn Harness) -> Outcome {
     let store = harness.store().await;
     let Some(life) = store.time_to_live() else {

@@ -20,6 +20,7 @@ pub(super) async fn a_new_store_is_empty(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
+/// Proves: S1.
 pub(super) async fn what_was_put_is_found(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     let outcome = put(&store, &key("k"), past.entry(NEW, r#"{"a": 1}"#)).await?;
@@ -31,6 +32,7 @@ pub(super) async fn what_was_put_is_found(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
+/// Proves: 67.
 pub(super) async fn a_null_result_is_a_hit(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     put(&store, &key("k"), past.entry(NEW, "null")).await?;
@@ -39,6 +41,7 @@ pub(super) async fn a_null_result_is_a_hit(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
+/// Proves: S1, S3.
 pub(super) async fn bodies_are_kept_byte_exact(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     let large = format!("\"{}\"", "x".repeat(1 << 18));
@@ -59,6 +62,7 @@ pub(super) async fn bodies_are_kept_byte_exact(harness: &dyn Harness) -> Outcome
     Ok(())
 }
 
+/// Proves: 60, S3.
 pub(super) async fn keys_are_compared_in_full(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     let long = "k".repeat(1000);
@@ -98,6 +102,7 @@ pub(super) async fn keys_are_compared_in_full(harness: &dyn Harness) -> Outcome 
     Ok(())
 }
 
+/// Proves: S5.
 pub(super) async fn removing_forgets_one_key(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     put(&store, &key("k"), past.entry(NEW, "1")).await?;
@@ -125,6 +130,7 @@ pub(super) async fn removing_forgets_one_key(harness: &dyn Harness) -> Outcome {
     Ok(())
 }
 
+/// Proves: 8, S7.
 pub(super) async fn removing_what_was_seen_leaves_a_newer_entry(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     put(&store, &key("k"), past.entry(OLD, "1")).await?;
@@ -161,6 +167,7 @@ pub(super) async fn removing_what_was_seen_leaves_a_newer_entry(harness: &dyn Ha
     Ok(())
 }
 
+/// Proves: S5.
 pub(super) async fn clearing_forgets_everything(harness: &dyn Harness) -> Outcome {
     let (store, past) = (harness.store().await, Past::of(harness).await);
     for i in 0..200 {

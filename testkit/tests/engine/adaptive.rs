@@ -1,4 +1,4 @@
-//! Patience that follows the service (statement 35).
+//! Patience that follows the service.
 
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ async fn a_fast_service_that_falls_silent_is_not_waited_for_long() {
 
 /// Late replies count with what they took. Were they left out, only replies in time would be seen, and patience would
 /// never grow again.
+///
+/// Proves: 35.
 #[tokio::test(start_paused = true)]
 async fn it_grows_with_a_service_that_gets_slower_and_shrinks_again() {
     let broker = broker();
@@ -86,6 +88,8 @@ async fn it_grows_with_a_service_that_gets_slower_and_shrinks_again() {
 }
 
 /// What is lost counts as the longest that anybody would have waited for it.
+///
+/// Proves: 35.
 #[tokio::test(start_paused = true)]
 async fn losses_make_it_no_shorter() {
     let broker = broker();

@@ -1,4 +1,4 @@
-//! A dead service costs nobody patience for long, and is found alive again behind cached answers (statements 48 to 54).
+//! A dead service costs nobody patience for long, and is found alive again behind cached answers.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ fn failover(broker: &FakeBroker) -> CachedRpcProxy {
         .build(&client(broker))
 }
 
+/// Proves: 48, E16.
 #[tokio::test(start_paused = true)]
 async fn only_the_first_few_wait_for_a_silent_service() {
     let broker = FakeBroker::new();
@@ -45,7 +46,9 @@ async fn only_the_first_few_wait_for_a_silent_service() {
     assert!(!call().await.outcome().is_cached());
 }
 
-/// Statement 49: a probe goes out behind a cached answer, and the first that succeeds closes the circuit.
+/// A probe goes out behind a cached answer, and the first that succeeds closes the circuit.
+///
+/// Proves: 49, E16.
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_for_the_probe() {
     let broker = FakeBroker::new();
@@ -72,7 +75,9 @@ async fn nobody_waits_for_the_probe() {
     assert!(!call().await.outcome().is_cached());
 }
 
-/// Statement 54: with nothing cached, a call goes out all the same.
+/// With nothing cached, a call goes out all the same.
+///
+/// Proves: 54.
 #[tokio::test(start_paused = true)]
 async fn without_a_cached_answer_a_call_goes_out_whatever_the_circuit_says() {
     let broker = FakeBroker::new();
@@ -86,7 +91,9 @@ async fn without_a_cached_answer_a_call_goes_out_whatever_the_circuit_says() {
     assert_eq!(*shop.call::<u64, _>("get", ()).await.unwrap(), 1);
 }
 
-/// Statement 53: an exception is an answer; a hurried caller and one who left say nothing.
+/// An exception is an answer; a hurried caller and one who left say nothing.
+///
+/// Proves: 34, 53.
 #[tokio::test(start_paused = true)]
 async fn only_silence_of_the_service_itself_counts() {
     let broker = FakeBroker::new();
@@ -125,7 +132,9 @@ async fn one_dead_method_does_not_take_the_others_with_it() {
     assert_eq!(get.outcome().reason(), Reason::CircuitOpen);
 }
 
-/// Statement 51: a refresh that fails is not repeated at every call.
+/// A refresh that fails is not repeated at every call.
+///
+/// Proves: 51.
 #[tokio::test(start_paused = true)]
 async fn failing_refreshes_are_paused_per_key() {
     let broker = FakeBroker::new();

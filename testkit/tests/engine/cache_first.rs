@@ -12,6 +12,7 @@ use crate::{MS, S, client, told};
 /// The least step of tokio's virtual time.
 const JUST: Duration = Duration::from_millis(1);
 
+/// Proves: 47, E4, E5.
 #[tokio::test(start_paused = true)]
 async fn fresh_until_and_not_at_the_end_of_freshness() {
     let broker = FakeBroker::new();
@@ -28,7 +29,9 @@ async fn fresh_until_and_not_at_the_end_of_freshness() {
     broker.calls("shop.get").assert_times(2);
 }
 
-/// Age counts from when the request was sent (statement 37).
+/// Age counts from when the request was sent.
+///
+/// Proves: 37.
 #[tokio::test(start_paused = true)]
 async fn an_answer_ages_while_it_travels() {
     let broker = FakeBroker::new();
@@ -46,6 +49,7 @@ async fn an_answer_ages_while_it_travels() {
     );
 }
 
+/// Proves: 18, 45.
 #[tokio::test(start_paused = true)]
 async fn a_stale_answer_is_served_while_one_refresh_runs_behind() {
     let broker = FakeBroker::new();
@@ -73,7 +77,9 @@ async fn a_stale_answer_is_served_while_one_refresh_runs_behind() {
     assert_eq!((*fresh, fresh.outcome().is_stale()), (2, false));
 }
 
-/// Statement 44: a key that is asked for seldom is never served older than both windows together.
+/// A key that is asked for seldom is never served older than both windows together.
+///
+/// Proves: 44.
 #[tokio::test(start_paused = true)]
 async fn beyond_revalidation_the_service_is_asked_first() {
     let broker = FakeBroker::new();
@@ -91,6 +97,7 @@ async fn beyond_revalidation_the_service_is_asked_first() {
     assert_eq!(call().await, 2);
 }
 
+/// Proves: 26, 38, E2, E5.
 #[tokio::test(start_paused = true)]
 async fn an_old_entry_stands_in_after_the_policys_patience() {
     let broker = FakeBroker::new();
@@ -121,6 +128,7 @@ async fn an_old_entry_stands_in_after_the_policys_patience() {
     assert!(call().await.unwrap_err().remote().unwrap().is("Boom"));
 }
 
+/// Proves: 32, 50, E15, R19.
 #[tokio::test(start_paused = true)]
 async fn refreshes_are_bounded_and_the_surplus_is_counted() {
     let broker = FakeBroker::new();
@@ -144,7 +152,9 @@ async fn refreshes_are_bounded_and_the_surplus_is_counted() {
     assert_eq!(broker.in_flight(), 0, "a refresh that hangs is given up");
 }
 
-/// Statement 43: entries of one moment do not end in one moment, and jitter moves no other limit.
+/// Entries of one moment do not end in one moment, and jitter moves no other limit.
+///
+/// Proves: 43, R24.
 #[tokio::test(start_paused = true)]
 async fn jitter_spreads_the_end_of_freshness() {
     let broker = FakeBroker::new();
@@ -196,7 +206,9 @@ async fn jitter_ends_no_refreshing_behind() {
     }
 }
 
-/// Statements 45, 51: a refresh that meets silence is one at a time per key, and is repeated after pauses.
+/// A refresh that meets silence is one at a time per key, and is repeated after pauses.
+///
+/// Proves: 45, 51.
 #[tokio::test(start_paused = true)]
 async fn silence_is_a_failed_refresh() {
     let broker = FakeBroker::new();
@@ -237,4 +249,44 @@ async fn a_refresh_of_another_type_is_paused() {
         sleep(MS(100)).await;
     }
     broker.calls("shop.get").assert_times(1 + 5); // after 0, 1, 3, 7 and 15 s
+}
+
+/// Proves: 37.
+#[tokio::test(start_paused = true)]
+async fn what_is_stale_on_arrival_starts_no_chain_of_refreshes() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(Answer::ok(1).after(S(4)));
+    let policy = CacheFirst::fresh_for(S(1)).stale_while_revalidate(S(1000));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || async { shop.call::<u64, _>("get", ()).await.unwrap() };
+    assert!(!call().await.outcome().is_cached(), "the caller gets it");
+    sleep(S(100)).await;
+    broker.calls("shop.get").assert_times(1);
+    for _ in 0..10 {
+        assert!(call().await.outcome().is_stale());
+    }
+    sleep(S(100)).await;
+    broker.calls("shop.get").assert_times(2);
+}
+
+/// Proves: 46.
+#[tokio::test(start_paused = true)]
+async fn a_hung_refresh_does_not_lengthen_the_use_of_the_old_entry() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(Answer::never());
+    let policy = CacheFirst::fresh_for(S(10))
+        .stale_while_revalidate(S(5))
+        .stale_if_error(S(5));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || shop.call::<u64, _>("get", ()).timeout(S(1));
+    call().await.unwrap();
+    sleep(S(15) - JUST).await;
+    assert_eq!(call().await.unwrap().outcome().reason(), Reason::Revalidating);
+    sleep(JUST).await;
+    assert_eq!(broker.in_flight(), 1, "the refresh hangs");
+    assert!(call().await.unwrap_err().is_timeout());
 }

@@ -102,6 +102,7 @@ async fn max_age_refuses_a_fresh_entry_too() {
     assert_eq!(*call().max_age(S(4)).await.unwrap(), 2);
 }
 
+/// Proves: 59.
 #[tokio::test(start_paused = true)]
 async fn shared_answers_are_one_for_all_callers() {
     let broker = FakeBroker::new();
@@ -121,6 +122,7 @@ async fn shared_answers_are_one_for_all_callers() {
     }
 }
 
+/// Proves: 59, K10.
 #[tokio::test(start_paused = true)]
 async fn the_context_goes_out_and_varies_the_key() {
     let broker = FakeBroker::new();

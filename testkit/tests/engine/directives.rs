@@ -1,4 +1,4 @@
-//! What a service says of one reply's life, where the policy listens (statement 3 with tags of the reply's own).
+//! What a service says of one reply's life, where the policy listens.
 
 use nameko_cachetools::{
     CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, Client, Failover, MemoryStore, Reply, Scope,
@@ -134,7 +134,9 @@ async fn nobody_listens_unless_told_to() {
     }
 }
 
-/// Statement 3: the tag is known only from the reply.
+/// The tag is known only from the reply.
+///
+/// Proves: 3.
 #[tokio::test(start_paused = true)]
 async fn a_tag_that_only_the_reply_knows_is_invalidated_before_and_after_it_comes() {
     let broker = FakeBroker::new();

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::{S, client};
 
+/// Proves: E12.
 #[tokio::test(start_paused = true)]
 async fn every_failure_has_its_class_and_what_may_be_concluded() {
     use Delivery::{Answered, NotSent, Unknown};
@@ -111,7 +112,9 @@ async fn what_cannot_be_sent_is_not_sent() {
     broker.all_calls().assert_times(0);
 }
 
-/// Statement 80: neither Display nor Debug of anything public shows what callers and services said to each other.
+/// Neither Display nor Debug of anything public shows what callers and services said to each other.
+///
+/// Proves: 80, R12, R13, S11.
 #[tokio::test(start_paused = true)]
 async fn nothing_shows_arguments_values_or_tokens() {
     let broker = FakeBroker::new();
@@ -131,4 +134,75 @@ async fn nothing_shows_arguments_values_or_tokens() {
     let error: CallError = shop.call::<u64, _>("get", args!["canary"]).await.unwrap_err();
     shown += &format!("{error} {error:?}");
     assert!(!shown.contains("canary"), "{shown}");
+}
+
+/// A type of the caller's own whose decoding panics, the first time.
+#[derive(Debug)]
+struct Bomb;
+
+impl<'de> serde::Deserialize<'de> for Bomb {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        static ARMED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(true);
+        let armed = ARMED.swap(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(!armed, "decoding panics, as it should");
+        u64::deserialize(deserializer).map(|_| Self)
+    }
+}
+
+/// An argument whose encoding panics.
+struct Unwritable;
+
+impl serde::Serialize for Unwritable {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        unreachable!("encoding panics, as it should")
+    }
+}
+
+/// Proves: E14.
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_callers_own_code_poisons_nothing() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(7));
+    let shop = CacheFirstRpcProxy::new("shop", &client(&broker));
+    let error = shop.call::<Bomb, _>("get", (1,)).await.unwrap_err();
+    assert!(matches!(error, CallError::Aborted { .. }), "{error}");
+    for _ in 0..2 {
+        assert_eq!(*shop.call::<u64, _>("get", (1,)).await.unwrap(), 7);
+        assert!(shop.call::<Bomb, _>("get", (1,)).await.is_ok());
+        let encoding = tokio::spawn({
+            let shop = shop.clone();
+            async move {
+                shop.call::<u64, _>("get", (1, Unwritable))
+                    .await
+                    .map(|reply| *reply)
+            }
+        });
+        assert!(encoding.await.unwrap_err().is_panic());
+    }
+    let stats = shop.stats();
+    assert_eq!((stats.live, stats.hits, stats.errors), (1, 3, 1));
+}
+
+/// Proves: R3.
+#[tokio::test(start_paused = true)]
+async fn deep_nesting_is_an_error_and_no_overflow() {
+    let open = "[".repeat(1 << 20);
+    let closed = open.clone() + &"]".repeat(1 << 20);
+    let maps = r#"{"a":"#.repeat(1 << 18);
+    for text in [open.as_str(), &closed, &maps] {
+        for place in [
+            text.to_owned(),
+            format!(r#"{{"result": {text}, "error": null}}"#),
+            format!(r#"{{"result": null, "error": {text}}}"#),
+            format!(r#"{{"result": null, "error": {{"exc_type": "E", "value": "v", "exc_args": {text}}}}}"#),
+        ] {
+            let broker = FakeBroker::new();
+            broker
+                .on("shop.get")
+                .reply(Answer::raw(place, "application/json"));
+            let shop = CacheFirstRpcProxy::new("shop", &client(&broker));
+            let result = shop.call::<serde_json::Value, _>("get", ()).await;
+            assert_eq!(result.unwrap_err().class(), ErrorClass::ServerFault);
+        }
+    }
 }

@@ -36,6 +36,7 @@ async fn a_reply_at_the_very_end_of_patience_is_live() {
     assert_eq!((*call().await, start.elapsed()), (2, MS(200)));
 }
 
+/// Proves: E1.
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_failure_falls_back_at_once() {
     let failures = [
@@ -90,6 +91,7 @@ async fn a_broker_that_is_down_is_no_reason_to_fail() {
     assert!(!call(1).await.unwrap().outcome().is_cached());
 }
 
+/// Proves: 26, E7.
 #[tokio::test(start_paused = true)]
 async fn with_nothing_cached_the_call_limit_ends_it() {
     let broker = FakeBroker::new();
@@ -112,7 +114,9 @@ async fn with_nothing_cached_the_call_limit_ends_it() {
     assert_eq!(start.elapsed(), S(2));
 }
 
-/// An entry that appears while the call is under way is used; one that expires meanwhile is not (statements 27, 28).
+/// An entry that appears while the call is under way is used; one that expires meanwhile is not.
+///
+/// Proves: 27, 28, E1.
 #[tokio::test(start_paused = true)]
 async fn what_counts_is_what_is_cached_at_the_fallback() {
     let broker = FakeBroker::new();
@@ -142,6 +146,7 @@ async fn what_counts_is_what_is_cached_at_the_fallback() {
     assert!(error.is_timeout());
 }
 
+/// Proves: 11, 55.
 #[tokio::test(start_paused = true)]
 async fn a_definitive_error_is_told_and_evicts() {
     let broker = FakeBroker::new();
@@ -165,6 +170,7 @@ async fn a_definitive_error_is_told_and_evicts() {
     );
 }
 
+/// Proves: 52, 67, E11, R8.
 #[tokio::test(start_paused = true)]
 async fn an_error_is_never_cached_and_null_is() {
     let broker = FakeBroker::new();
@@ -217,7 +223,7 @@ impl Store for Counting {
     }
 }
 
-/// (Statement 70.)
+/// Proves: 70.
 #[tokio::test(start_paused = true)]
 async fn a_healthy_service_needs_no_read_of_the_store() {
     let broker = FakeBroker::new();
@@ -234,7 +240,9 @@ async fn a_healthy_service_needs_no_read_of_the_store() {
     assert_eq!(reads.load(Ordering::Relaxed), 0);
 }
 
-/// An older request whose reply comes later does not replace a newer one's (statement 6).
+/// An older request whose reply comes later does not replace a newer one's.
+///
+/// Proves: 6.
 #[tokio::test(start_paused = true)]
 async fn replies_are_ordered_by_when_they_were_asked_for() {
     let broker = FakeBroker::new();
@@ -256,7 +264,9 @@ async fn replies_are_ordered_by_when_they_were_asked_for() {
     assert_eq!(*third, "newer");
 }
 
-/// A slow failing call never changes what a later one stored (statement 7), not even a definitive failure.
+/// A slow failing call never changes what a later one stored, not even a definitive failure.
+///
+/// Proves: 7.
 #[tokio::test(start_paused = true)]
 async fn an_older_definitive_error_does_not_evict_a_newer_answer() {
     let broker = FakeBroker::new();
@@ -276,6 +286,8 @@ async fn an_older_definitive_error_does_not_evict_a_newer_answer() {
 }
 
 /// A record that is gone does not come back with an answer of before, be it late.
+///
+/// Proves: 11.
 #[tokio::test(start_paused = true)]
 async fn a_late_answer_does_not_bring_back_what_a_definitive_error_ended() {
     let broker = FakeBroker::new();

@@ -14,7 +14,9 @@ fn cache_first(client: &Client) -> CacheFirstRpcProxy {
     CacheFirstRpcProxy::new("shop", client)
 }
 
-/// Statement 12: the caller who started the request leaves; the others get the answer of the one request.
+/// The caller who started the request leaves; the others get the answer of the one request.
+///
+/// Proves: 12.
 #[tokio::test(start_paused = true)]
 async fn the_first_caller_may_leave() {
     let broker = FakeBroker::new();
@@ -30,7 +32,9 @@ async fn the_first_caller_may_leave() {
     assert_eq!(second.await.unwrap().unwrap(), "fwd=miss; stored; collapsed");
 }
 
-/// Statement 15: an error goes to all who wait, in one call's time.
+/// An error goes to all who wait, in one call's time.
+///
+/// Proves: 15, 22.
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_shared_and_not_remembered() {
     let broker = FakeBroker::new();
@@ -58,7 +62,9 @@ async fn a_failure_is_shared_and_not_remembered() {
     );
 }
 
-/// Statement 14: each caller has its own limit, whoever's request it waits for.
+/// Each caller has its own limit, whoever's request it waits for.
+///
+/// Proves: 14.
 #[tokio::test(start_paused = true)]
 async fn each_who_waits_keeps_its_own_limit() {
     let broker = FakeBroker::new();
@@ -79,7 +85,9 @@ async fn each_who_waits_keeps_its_own_limit() {
     assert_eq!(long.await.unwrap(), (true, S(5)));
 }
 
-/// Statement 17: a request that hangs does not capture its key.
+/// A request that hangs does not capture its key.
+///
+/// Proves: 17.
 #[tokio::test(start_paused = true)]
 async fn a_hung_request_is_not_joined_for_ever() {
     let broker = FakeBroker::new();
@@ -133,7 +141,9 @@ async fn a_request_that_the_broker_has_dropped_is_not_joined() {
     );
 }
 
-/// Statement 16: a transport that panics is an error for all who wait, and the key works on the next call.
+/// A transport that panics is an error for all who wait, and the key works on the next call.
+///
+/// Proves: 16.
 #[tokio::test(start_paused = true)]
 async fn a_panic_is_an_error_and_leaves_nothing_behind() {
     let transport = transport_fn({
@@ -159,7 +169,9 @@ async fn a_panic_is_an_error_and_leaves_nothing_behind() {
     assert_eq!(*call().await.unwrap(), 7);
 }
 
-/// Statements 13, 19, 33: whatever callers do, nothing stays.
+/// Whatever callers do, nothing stays.
+///
+/// Proves: 13, 30, 33, E8.
 #[tokio::test(start_paused = true)]
 async fn everything_ends_when_everybody_has_left() {
     let broker = FakeBroker::new();
@@ -181,6 +193,8 @@ async fn everything_ends_when_everybody_has_left() {
 }
 
 /// At most 1,024 requests go on that nobody waits for.
+///
+/// Proves: 32, R19, E15.
 #[tokio::test(start_paused = true)]
 async fn the_harvest_is_bounded() {
     let broker = FakeBroker::new();
@@ -248,7 +262,9 @@ async fn one_entry_serves_callers_of_different_types() {
     );
 }
 
-/// Statement 33: with the proxy its requests go that nobody waits for.
+/// With the proxy its requests go that nobody waits for.
+///
+/// Proves: 33, E15.
 #[tokio::test(start_paused = true)]
 async fn dropping_the_proxy_leaves_no_request_behind() {
     let broker = FakeBroker::new();
@@ -273,6 +289,8 @@ async fn dropping_the_proxy_leaves_no_request_behind() {
 }
 
 /// A caller in a hurry takes nothing from those who join its request: it neither expires nor ends earlier for them.
+///
+/// Proves: 14.
 #[tokio::test(start_paused = true)]
 async fn a_hurried_caller_does_not_hurry_the_request() {
     let broker = FakeBroker::new();
@@ -313,4 +331,52 @@ async fn who_joins_a_silent_request_need_not_find_out_again() {
     }
     assert_eq!(waited, MS(200));
     broker.calls("shop.get").assert_times(2);
+}
+
+/// Proves: 18.
+#[tokio::test(start_paused = true)]
+async fn a_hung_request_holds_up_no_cached_answer() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(Answer::never());
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(100));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || shop.call::<u64, _>("get", ());
+    call().await.unwrap();
+    let hung = tokio::spawn(call().reload().into_future());
+    broker.settle().await;
+    assert_eq!(broker.in_flight(), 1);
+    let start = Instant::now();
+    assert_eq!(told(&call().await.unwrap()), "hit; ttl=10");
+    assert_eq!(start.elapsed(), MS(0));
+    sleep(S(15)).await;
+    let start = Instant::now();
+    assert_eq!(call().await.unwrap().outcome().reason(), Reason::Revalidating);
+    assert_eq!(start.elapsed(), MS(0));
+    assert!(!hung.is_finished());
+}
+
+/// A service that is reached through this very process and asks for the same thing would wait for itself.
+///
+/// Proves: 21.
+#[tokio::test(start_paused = true)]
+async fn a_call_within_its_own_request_ends_with_its_limit() {
+    let inner: std::sync::Arc<std::sync::OnceLock<CacheFirstRpcProxy>> = std::sync::Arc::default();
+    let transport = transport_fn({
+        let inner = std::sync::Arc::clone(&inner);
+        move |_: Request| {
+            let shop = inner.get().unwrap().clone();
+            async move {
+                let again = shop.call::<u64, _>("get", ()).timeout(S(1)).await;
+                assert!(again.unwrap_err().is_timeout());
+                Ok(Response::json(r#"{"result": 7, "error": null}"#))
+            }
+        }
+    });
+    let shop = cache_first(&Client::new(transport));
+    inner.set(shop.clone()).unwrap();
+    let start = Instant::now();
+    assert_eq!(*shop.call::<u64, _>("get", ()).await.unwrap(), 7);
+    assert_eq!(start.elapsed(), S(1));
 }

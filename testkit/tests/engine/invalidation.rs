@@ -1,4 +1,4 @@
-//! Invalidation always wins: over fills under way, late replies, refreshes, and whoever joins them (statements 1 to 11).
+//! Invalidation always wins: over fills under way, late replies, refreshes, and whoever joins them.
 
 use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, Client, MemoryStore, Reply, Scope};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
@@ -32,6 +32,7 @@ async fn invalidate(how: usize, client: &Client, shop: &CacheFirstRpcProxy) {
     }
 }
 
+/// Proves: 3, 9, 10, S5.
 #[tokio::test(start_paused = true)]
 async fn a_stored_answer_is_gone_at_once_and_for_failover_too() {
     for how in 0..5 {
@@ -52,7 +53,9 @@ async fn a_stored_answer_is_gone_at_once_and_for_failover_too() {
     }
 }
 
-/// Statements 1, 2: who waits gets the reply; it is not stored, and no later caller joins.
+/// Who waits gets the reply; it is not stored, and no later caller joins.
+///
+/// Proves: 1, 2, 3, E10.
 #[tokio::test(start_paused = true)]
 async fn a_request_under_way_neither_fills_the_cache_nor_is_joined() {
     for how in 0..5 {
@@ -77,8 +80,10 @@ async fn a_request_under_way_neither_fills_the_cache_nor_is_joined() {
     }
 }
 
-/// Statement 4: a refresh and a late reply of before the invalidation come to nothing, also when a new answer was stored
+/// A refresh and a late reply of before the invalidation come to nothing, also when a new answer was stored
 /// and invalidated again meanwhile.
+///
+/// Proves: 4, E10, R7.
 #[tokio::test(start_paused = true)]
 async fn late_replies_and_refreshes_do_not_bring_it_back() {
     let broker = FakeBroker::new();
@@ -101,7 +106,9 @@ async fn late_replies_and_refreshes_do_not_bring_it_back() {
     assert!(call().await.unwrap_err().remote().unwrap().is("Boom"));
 }
 
-/// Statement 10: expired is stale, and may still stand in.
+/// Expired is stale, and may still stand in.
+///
+/// Proves: 10.
 #[tokio::test(start_paused = true)]
 async fn what_is_expired_stands_in_for_an_error_only() {
     for one in [true, false] {
@@ -167,6 +174,8 @@ async fn others_are_left_alone() {
 }
 
 /// One store, two proxies of one client: what one invalidates, the other no longer has, nor brings in.
+///
+/// Proves: 1.
 #[tokio::test(start_paused = true)]
 async fn it_reaches_all_proxies_of_the_client() {
     let broker = FakeBroker::new();
@@ -262,6 +271,8 @@ async fn a_methods_own_limit_holds_past_the_cache_too() {
 }
 
 /// However many other calls are invalidated, one that was stays so, in every store of the client.
+///
+/// Proves: 9.
 #[tokio::test(start_paused = true)]
 async fn what_was_invalidated_long_ago_does_not_come_back() {
     let broker = FakeBroker::new();

@@ -1,13 +1,13 @@
 //! Core's behaviour, against the fake broker, in virtual time.
 //!
-//! Numbers of statements are those of the project's list of ways in which caches fail: they stay with their tests, so
-//! that none of the list is forgotten.
+//! What a test proves is in `../statements.md`, by its numbers.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod adaptive;
 mod breaker;
 mod cache_first;
 mod calls;
+mod crowds;
 mod directives;
 mod errors;
 mod explain;

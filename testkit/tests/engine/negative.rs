@@ -1,4 +1,4 @@
-//! Errors that are answers, remembered for a while where the policy says so (statements 11, 52, 53, 55; E11).
+//! Errors that are answers, remembered for a while where the policy says so.
 
 use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, CallError, Failover, Reply, Scope};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
@@ -64,7 +64,9 @@ async fn failover_remembers_too_and_other_calls_are_not_concerned() {
     }
 }
 
-/// Statement 52: an outage never leaves one behind, nor does an exception that nobody declared.
+/// An outage never leaves one behind, nor does an exception that nobody declared.
+///
+/// Proves: 52, E11.
 #[tokio::test(start_paused = true)]
 async fn nothing_else_is_ever_remembered() {
     for answer in [
@@ -104,6 +106,7 @@ async fn reload_asks_all_the_same_and_a_good_answer_ends_it() {
     assert_eq!(*call().await.unwrap(), 2, "it has been forgotten, not hidden");
 }
 
+/// Proves: 10.
 #[tokio::test(start_paused = true)]
 async fn every_invalidation_reaches_it() {
     for how in 0..6 {
@@ -129,6 +132,8 @@ async fn every_invalidation_reaches_it() {
 }
 
 /// An older request's "no such record", coming in late, does not hide what a later one brought.
+///
+/// Proves: 6.
 #[tokio::test(start_paused = true)]
 async fn the_later_request_is_right() {
     let broker = FakeBroker::new();

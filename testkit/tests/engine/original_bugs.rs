@@ -11,6 +11,8 @@ use tokio::time::{Instant, sleep};
 use crate::{MS, S, client};
 
 /// There: the key has no method, `get_email(1)` returns what `get_name(1)` cached.
+///
+/// Proves: 56.
 #[tokio::test(start_paused = true)]
 async fn methods_do_not_answer_for_each_other() {
     let broker = FakeBroker::new();
@@ -25,6 +27,8 @@ async fn methods_do_not_answer_for_each_other() {
 }
 
 /// There: the caller's identity is not in the key, one user gets another's answer.
+///
+/// Proves: 59, R10.
 #[tokio::test(start_paused = true)]
 async fn callers_do_not_get_each_others_answers() {
     let broker = FakeBroker::new();
@@ -43,6 +47,8 @@ async fn callers_do_not_get_each_others_answers() {
 }
 
 /// There: `TTLCache(1024, 30)` holds one dict per service, so it bounds neither entries nor ages.
+///
+/// Proves: 69.
 #[tokio::test(start_paused = true)]
 async fn a_ttl_cache_bounds_entries_and_ages() {
     let broker = FakeBroker::new();
@@ -123,6 +129,8 @@ async fn whatever_can_be_sent_can_be_cached() {
 }
 
 /// There: arguments without a key fail the call. Here it goes through, uncached.
+///
+/// Proves: 61.
 #[tokio::test(start_paused = true)]
 async fn arguments_without_a_key_go_through_uncached() {
     let broker = FakeBroker::new();
@@ -139,6 +147,8 @@ async fn arguments_without_a_key_go_through_uncached() {
 }
 
 /// There: a hit hands out the cached object itself, changing it changes the cache.
+///
+/// Proves: 64.
 #[tokio::test(start_paused = true)]
 async fn changing_an_answer_does_not_change_the_cached_one() {
     let broker = FakeBroker::new();
@@ -153,6 +163,8 @@ async fn changing_an_answer_does_not_change_the_cached_one() {
 }
 
 /// There: a late reply after a failover is thrown away.
+///
+/// Proves: 29, E9.
 #[tokio::test(start_paused = true)]
 async fn a_late_reply_refreshes_the_cache() {
     let broker = FakeBroker::new();
@@ -171,6 +183,8 @@ async fn a_late_reply_refreshes_the_cache() {
 }
 
 /// There: 50 concurrent misses are 50 requests.
+///
+/// Proves: E6, R24.
 #[tokio::test(start_paused = true)]
 async fn concurrent_misses_ask_once() {
     let broker = FakeBroker::new();

@@ -1,4 +1,4 @@
-//! Each call has one outcome, and the counters add up (statement 82).
+//! Each call has one outcome, and the counters add up.
 
 use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, Reply, Source};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use crate::{S, client, told};
 
+/// Proves: 82.
 #[tokio::test(start_paused = true)]
 async fn the_counters_add_up() {
     let broker = FakeBroker::new();

@@ -1,15 +1,16 @@
-//! Whatever a store does, a call ends no worse than without one (statements 25, 65).
+//! Whatever a store does, a call ends no worse than without one.
 
 use std::{
     collections::HashMap,
     future::pending,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use nameko_cachetools::{
-    CacheFirstRpcProxy, CachedRpcProxy, Client, Entry, Key, MemoryStore, Moment, Put, Reply, Store,
-    StoreError,
+    CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, Client, Entry, Key, MemoryStore, Moment, Put, Reply,
+    Store, StoreError,
 };
 use nameko_cachetools_testkit::{Answer, FakeBroker};
 use serde_json::json;
@@ -53,6 +54,7 @@ impl Store for Trouble {
     }
 }
 
+/// Proves: 25, 65, S9.
 #[tokio::test(start_paused = true)]
 async fn a_store_in_trouble_costs_one_store_timeout_and_nothing_else() {
     for (trouble, wait) in [
@@ -98,6 +100,8 @@ async fn a_store_in_trouble_costs_one_store_timeout_and_nothing_else() {
 
 /// A dead store with a limit of its own that is longer than the call's: read before the request, and again in place of
 /// the answer, it used to be waited for twice.
+///
+/// Proves: 25, E7.
 #[tokio::test(start_paused = true)]
 async fn a_call_lasts_no_longer_than_its_limit_and_one_wait_for_the_store() {
     let broker = FakeBroker::new();
@@ -137,6 +141,7 @@ impl Store for Remote {
     }
 }
 
+/// Proves: 71.
 #[tokio::test(start_paused = true)]
 async fn a_remote_store_serves_typed_values_and_delays_no_reply() {
     let broker = FakeBroker::new();
@@ -159,6 +164,90 @@ async fn a_remote_store_serves_typed_values_and_delays_no_reply() {
     );
 }
 
+/// A store that has this, sent so far from now, under every key.
+struct Has {
+    text: &'static str,
+    ahead: Duration,
+}
+
+#[async_trait]
+impl Store for Has {
+    async fn get(&self, _: &Key, now: Moment) -> Result<Option<Entry>, StoreError> {
+        Ok(Some(Entry::new(now.after(self.ahead), self.text)))
+    }
+
+    async fn put(&self, _: &Key, _: Entry) -> Result<Put, StoreError> {
+        Ok(Put::Older)
+    }
+
+    async fn remove(&self, _: &Key, _: Option<&Entry>) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    async fn clear(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Proves: 66.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_cannot_be_read_is_a_miss() {
+    for text in ["", "{", "garbage", "\"text\"", "[7]", "7 7", "-1"] {
+        let broker = FakeBroker::new();
+        broker
+            .on("shop.get")
+            .reply(json!(7))
+            .then(Answer::error("Boom", "as planned"));
+        let shop = CacheFirstRpcProxy::builder("shop")
+            .cache(Has { text, ahead: MS(0) })
+            .build(&client(&broker));
+        let live: Reply<u64> = shop.call("get", ()).await.unwrap();
+        assert_eq!((*live, live.outcome().is_cached()), (7, false), "{text:?}");
+        let error = shop.call::<u64, _>("get", ()).await.unwrap_err();
+        assert!(error.remote().unwrap().is("Boom"), "nothing to stand in: {error}");
+    }
+}
+
+/// Proves: 41.
+#[tokio::test(start_paused = true)]
+async fn an_entry_from_the_future_is_stale_and_beyond_a_minute_none() {
+    let cases = [
+        (MS(0), "hit; ttl=100"),
+        (S(1), "hit; ttl=100"),
+        (S(2), "fwd=stale; fwd-status=500; ttl=0; detail=server-fault"),
+        (S(60), "fwd=stale; fwd-status=500; ttl=0; detail=server-fault"),
+        (S(61), "Boom"),
+        (S(1_000_000), "Boom"),
+    ];
+    for (ahead, expected) in cases {
+        let broker = FakeBroker::new();
+        broker.on("shop.get").reply(Answer::error("Boom", "as planned"));
+        let shop = CacheFirstRpcProxy::builder("shop")
+            .policy(CacheFirst::fresh_for(S(100)))
+            .cache(Has { text: "1", ahead })
+            .build(&client(&broker));
+        let said = match shop.call::<u64, _>("get", ()).await {
+            Ok(reply) => crate::told(&reply),
+            Err(error) => error.remote().unwrap().exc_type.clone(),
+        };
+        assert_eq!(said, expected, "{ahead:?} ahead");
+    }
+}
+
+/// Proves: 68.
+#[tokio::test(start_paused = true)]
+async fn an_answer_too_large_for_the_store_is_returned() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(2).reply(json!("x".repeat(10_000)));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .cache(MemoryStore::builder().max_bytes(64 << 10).build())
+        .build(&client(&broker));
+    for _ in 0..2 {
+        let reply: Reply<String> = shop.call("get", ()).await.unwrap();
+        assert_eq!((reply.len(), reply.outcome().is_stored()), (10_000, false));
+    }
+}
+
 /// As a dict served several proxies in the original: what one asked for, the other has.
 #[tokio::test(start_paused = true)]
 async fn one_store_serves_several_proxies() {
@@ -179,6 +268,8 @@ async fn one_store_serves_several_proxies() {
 }
 
 /// Two proxies of one service and store, but of clients with namespaces of their own, stay apart.
+///
+/// Proves: 56, K11.
 #[tokio::test(start_paused = true)]
 async fn namespaces_keep_clients_apart() {
     let broker = FakeBroker::new();
@@ -193,7 +284,9 @@ async fn namespaces_keep_clients_apart() {
     }
 }
 
-/// Entries that a slow store is still taking are bounded; the surplus is not stored (statement 71).
+/// Entries that a slow store is still taking are bounded; the surplus is not stored.
+///
+/// Proves: 71, R19.
 #[tokio::test(start_paused = true)]
 async fn a_slow_store_holds_no_more_entries_than_it_may() {
     let broker = FakeBroker::new();

@@ -1,4 +1,4 @@
-//! Whose answer it is: what of the context is part of the key (statement 59, and what users may say instead).
+//! Whose answer it is: what of the context is part of the key.
 
 use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, Client, Context, MemoryStore, ProxyBuilder, Reply};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
@@ -26,6 +26,7 @@ fn alice() -> Context {
     Context::new().user_id("alice").auth_token("one").language("sv")
 }
 
+/// Proves: 59, K10.
 #[tokio::test(start_paused = true)]
 async fn callers_share_what_the_key_does_not_tell_apart() {
     let bob = || alice().user_id("bob");

@@ -6,6 +6,8 @@ use nameko_cachetools_testkit::explore::{
 };
 
 /// `cargo run --release --example explore` runs millions.
+///
+/// Proves: E1, E2, E3, E4, E5, E6, E7, E8, E9, E10, E11, E12, E13, S1, S3, S7, K3.
 #[test]
 fn two_thousand_schedules_break_no_invariant() {
     for seed in Seeds::default().count(2000) {

@@ -9,6 +9,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use crate::Tested;
 
+/// Proves: T1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_concurrent_calls_get_their_own_replies() {
     let uri = live!();
@@ -25,6 +26,7 @@ async fn a_thousand_concurrent_calls_get_their_own_replies() {
     transport.close(Duration::ZERO).await;
 }
 
+/// Proves: T7.
 #[tokio::test]
 async fn a_service_that_never_ran_is_unknown() {
     let uri = live!();
@@ -37,6 +39,8 @@ async fn a_service_that_never_ran_is_unknown() {
 }
 
 /// lapin gives a returned message to the next confirm that is resolved, whosever that is.
+///
+/// Proves: T1, T7.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn returns_reach_their_own_calls_under_concurrency() {
     let uri = live!();
@@ -59,6 +63,7 @@ async fn returns_reach_their_own_calls_under_concurrency() {
     transport.close(Duration::ZERO).await;
 }
 
+/// Proves: 30, T3, T12.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_calls_free_their_slots_and_their_replies_are_counted() {
     let uri = live!();
@@ -91,6 +96,7 @@ async fn dropped_calls_free_their_slots_and_their_replies_are_counted() {
     transport.close(Duration::ZERO).await;
 }
 
+/// Proves: T14.
 #[tokio::test]
 async fn what_goes_out_is_namekos_own() {
     let uri = live!();
@@ -164,6 +170,8 @@ async fn what_goes_out_is_namekos_own() {
 }
 
 /// A request that waits in the queue of a stopped service is dropped by the broker when its time is over.
+///
+/// Proves: 36, R24.
 #[tokio::test]
 async fn expired_requests_are_not_executed() {
     let uri = live!();
@@ -215,6 +223,7 @@ async fn expired_requests_are_not_executed() {
     transport.close(Duration::ZERO).await;
 }
 
+/// Proves: R1, R17, R22.
 #[tokio::test]
 async fn limits_are_errors_of_their_own_and_hurt_no_other_call() {
     let uri = live!();

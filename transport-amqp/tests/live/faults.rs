@@ -41,6 +41,7 @@ fn fifty_waiting(transport: &Tested, service: &str) -> JoinSet<()> {
         .collect()
 }
 
+/// Proves: T1, T5, T6.
 #[tokio::test]
 async fn a_cut_connection_ends_waiting_calls_at_once_and_comes_back() {
     let uri = live!();
@@ -110,6 +111,8 @@ async fn notices_and_replaces(uri: &str, to_broker: Flow, to_client: Flow) {
 }
 
 /// Nobody is told, or only the broker's words get lost: nothing but watching can notice.
+///
+/// Proves: T10.
 #[tokio::test]
 async fn a_half_open_connection_is_noticed_and_replaced() {
     let uri = live!();
@@ -119,6 +122,7 @@ async fn a_half_open_connection_is_noticed_and_replaced() {
     );
 }
 
+/// Proves: T15.
 #[tokio::test]
 async fn close_ends_in_time_on_a_half_open_connection() {
     let uri = live!();
@@ -139,6 +143,8 @@ async fn close_ends_in_time_on_a_half_open_connection() {
 }
 
 /// A deleted reply queue takes the consumer with it: every waiting call ends, and the next session declares it again.
+///
+/// Proves: T5.
 #[tokio::test]
 async fn a_deleted_reply_queue_is_the_end_of_a_session() {
     let uri = live!();
@@ -175,6 +181,8 @@ async fn a_deleted_reply_queue_is_the_end_of_a_session() {
 }
 
 /// The broker closes our publish channel when the exchange is gone.
+///
+/// Proves: T5.
 #[tokio::test]
 async fn a_channel_closed_by_the_server_is_the_end_of_a_session() {
     let uri = live!();
@@ -212,6 +220,7 @@ async fn a_channel_closed_by_the_server_is_the_end_of_a_session() {
     transport.close(Duration::ZERO).await;
 }
 
+/// Proves: T11, R12.
 #[tokio::test]
 async fn refusals_are_final_clear_and_slow() {
     let uri = live!();
@@ -267,6 +276,7 @@ async fn refusals_are_final_clear_and_slow() {
         .unwrap();
 }
 
+/// Proves: T8.
 #[tokio::test]
 async fn nobody_listening_and_nobody_speaking_are_told_apart_in_time() {
     let dead = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -341,6 +351,8 @@ async fn a_paused_clock_is_an_error_of_its_own() {
 
 /// Cut again and again under load, each time as soon as it works: every call ends, nothing is left, and a call never
 /// gets another's reply.
+///
+/// Proves: T1, T2, T5.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_of_cuts_leaves_nothing_behind() {
     let uri = live!();

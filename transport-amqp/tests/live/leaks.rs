@@ -8,6 +8,7 @@ use nameko_cachetools_testkit::fault_proxy::{Cut, Flow};
 use super::support::{self, Responder, echo, eventually, live, proxy, recovered, silent_port};
 use crate::{IO_THREAD, Tested, tested::Backoff};
 
+/// Proves: T15.
 #[tokio::test]
 async fn neither_thread_nor_socket_outlives_its_connection() {
     let uri = live!();
