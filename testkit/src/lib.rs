@@ -46,6 +46,9 @@
 //! | [`fault_proxy`] | for transports over sockets: a TCP proxy that cuts, stalls, loses and rewrites |
 //! | [`transport_conformance`], [`store_conformance`] | the contracts of `Transport` and `Store` as checks, for your own |
 //!
+//! [`guide`] has the rest: [which calls a rule is for](guide::rules), [all faults](guide::faults),
+//! [assertions and reports](guide::verification), and a [cookbook](guide::cookbook) of ten whole tests.
+//!
 //! # How a test fails
 //!
 //! A call that no rule is for is answered as nameko would answer it (`UnknownService`, `MethodNotFound`; for other
@@ -86,7 +89,7 @@
 //!
 //! - Without the feature `wire`, the fake broker opens no socket and speaks no AMQP; with it, sockets are in real time,
 //!   as [`fault_proxy`] is.
-//! - It runs no Python and checks no signature: a rule stands for a service.
+//! - It runs no Python, and knows no signature but those of a [`service!`]: a rule stands for a service.
 //! - It keeps no secrets: reports and timelines show arguments. It is made for test data.
 #![forbid(unsafe_code)]
 
@@ -102,6 +105,7 @@ mod difference;
 pub mod explore;
 pub mod fault_proxy;
 mod flapping;
+pub mod guide;
 mod held;
 mod hub;
 mod json;
