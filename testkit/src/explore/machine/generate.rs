@@ -4,7 +4,7 @@ use super::{
     super::sim::Chance,
     schedule::{
         Asking, BreakerSetup, Calling, FOREVER, Leaves, Mode, Ms, PolicySetup, Preset, ProxySetup, Reach,
-        Reaction, Reacts, Schedule, Step, StoreSetup, Trouble, Weather, What,
+        Reaction, Reacts, Says, Schedule, Step, StoreSetup, Trouble, Weather, What,
     },
 };
 
@@ -83,6 +83,8 @@ fn policy(chance: &mut Chance) -> PolicySetup {
         call_timeout: chance.pick(&[None, Some(0), Some(100), Some(1000), Some(15_000)]),
         single_flight: chance.percent(60),
         definitive: chance.percent(50),
+        negative_for: chance.pick(&[None, None, Some(100), Some(1000)]),
+        listens: chance.percent(40),
         breaker: chance.percent(40).then(|| BreakerSetup {
             after_failures: chance.pick(&[1, 2, 3]),
             probes: chance.percent(50),
@@ -200,6 +202,15 @@ fn reaction(chance: &mut Chance, times: &Times) -> Reaction {
             11 => Reacts::Never,
             _ => chance.pick(&FAULTS),
         },
+        says: if chance.percent(30) {
+            Says {
+                fresh_for: chance.percent(60).then(|| times.lasting(chance)),
+                tagged: chance.percent(40),
+                no_store: chance.percent(15),
+            }
+        } else {
+            Says::default()
+        },
     }
 }
 
@@ -227,6 +238,7 @@ impl Times {
             limits.extend(ages.into_iter().filter(|age| *age != FOREVER));
             limits.extend(policy.failover_timeout);
             limits.extend(policy.call_timeout);
+            limits.extend(policy.negative_for);
         }
         let anchors = vec![0];
         Self { limits, anchors }

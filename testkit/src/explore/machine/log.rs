@@ -9,7 +9,7 @@ use std::{
 use nameko_cachetools::{Clock, Key, Moment, Reason, Source, Stats};
 use tokio::{task, time::Instant};
 
-use super::schedule::{Ms, Reach};
+use super::schedule::{Ms, Reach, Says};
 
 /// A request's number, in the order in which requests were handed to the transport.
 pub(super) type Number = u64;
@@ -34,6 +34,7 @@ pub(super) enum Event {
     Brought {
         number: Number,
         what: Brought,
+        says: Says,
     },
     /// Nobody waits for the transport's answer any more.
     GivenUp {

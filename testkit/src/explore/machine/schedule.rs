@@ -63,6 +63,10 @@ pub(super) struct PolicySetup {
     pub(super) single_flight: bool,
     /// Whether the exception `NotFound` is declared to be an answer.
     pub(super) definitive: bool,
+    /// How long that is remembered.
+    pub(super) negative_for: Option<Ms>,
+    /// Whether replies may say what becomes of them.
+    pub(super) listens: bool,
     pub(super) breaker: Option<BreakerSetup>,
 }
 
@@ -186,6 +190,17 @@ pub(super) enum Trouble {
 pub(super) struct Reaction {
     pub(super) after: Ms,
     pub(super) what: Reacts,
+    /// What a good answer says of its life.
+    pub(super) says: Says,
+}
+
+/// A reply's own word about what becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Says {
+    pub(super) fresh_for: Option<Ms>,
+    /// Whether it has the one tag that there is.
+    pub(super) tagged: bool,
+    pub(super) no_store: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,10 +247,11 @@ impl fmt::Display for Schedule {
         for (index, reaction) in self.reactions.iter().enumerate() {
             writeln!(
                 f,
-                "  request #{}: {:?} after {} ms",
+                "  request #{}: {:?} after {} ms, {:?}",
                 index + 1,
                 reaction.what,
-                reaction.after
+                reaction.after,
+                reaction.says
             )?;
         }
         let mut call = 0;
@@ -296,6 +312,9 @@ impl fmt::Display for PolicySetup {
         } else {
             ""
         })?;
+        self.negative_for
+            .map_or(Ok(()), |life| write!(f, " and remembered for {life}"))?;
+        f.write_str(if self.listens { ", listens to replies" } else { "" })?;
         self.breaker.map_or(Ok(()), |breaker| write!(f, ", {breaker:?}"))
     }
 }

@@ -9,12 +9,13 @@ use std::{
 };
 
 use nameko_cachetools::{Breaker, CacheFirst, CachedRpcProxy, Client, Failover, Policy, Scope};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
-    schedule::{BreakerSetup, PolicySetup, Preset, ProxySetup, Reaction, Reacts, Schedule, duration},
+    schedule::{BreakerSetup, PolicySetup, Preset, ProxySetup, Reaction, Reacts, Says, Schedule, duration},
     store::Recorded,
-    transport::{NUMBER, PANIC},
+    transport::{FRESH_FOR, NO_STORE, NUMBER, PANIC, TAGS},
+    world::TAG,
 };
 use crate::{Answer, Call, FakeBroker, When};
 
@@ -35,17 +36,24 @@ pub(super) fn services(broker: &FakeBroker, schedule: &Arc<Schedule>) {
 const GOOD: Reaction = Reaction {
     after: 1,
     what: Reacts::Well,
+    says: Says {
+        fresh_for: None,
+        tagged: false,
+        no_store: false,
+    },
 };
 
-fn reaction(call: &Call, Reaction { after, what }: Reaction) -> Answer {
+fn reaction(call: &Call, Reaction { after, what, says }: Reaction) -> Answer {
     let number = &call.context[NUMBER];
     let answer = match what {
-        Reacts::Well => {
-            Answer::ok(json!({"number": number, "method": call.route.method(), "key": call.args[0]}))
-        }
-        Reacts::Oddly => {
-            Answer::ok(json!({"odd": number, "method": call.route.method(), "key": call.args[0]}))
-        }
+        Reacts::Well => said(
+            says,
+            json!({"number": number, "method": call.route.method(), "key": call.args[0]}),
+        ),
+        Reacts::Oddly => said(
+            says,
+            json!({"odd": number, "method": call.route.method(), "key": call.args[0]}),
+        ),
         Reacts::Boom => Answer::error("Boom", "as planned"),
         Reacts::NotFound => Answer::error("NotFound", "as planned"),
         Reacts::MethodNotFound => Answer::method_not_found(call.route.method()),
@@ -58,6 +66,21 @@ fn reaction(call: &Call, Reaction { after, what }: Reaction) -> Answer {
         Reacts::Panic => Answer::raw("", PANIC),
     };
     answer.after(Duration::from_millis(after))
+}
+
+/// A good answer that says this of itself.
+fn said(says: Says, result: Value) -> Answer {
+    let mut answer = Answer::ok(result);
+    if let Some(life) = says.fresh_for {
+        answer = answer.header(FRESH_FOR, life as f64 / 1000.0);
+    }
+    if says.tagged {
+        answer = answer.header(TAGS, json!([TAG]));
+    }
+    if says.no_store {
+        answer = answer.header(NO_STORE, true);
+    }
+    answer
 }
 
 /// A proxy of `setup`, over `store`.
@@ -93,6 +116,9 @@ fn made(setup: &PolicySetup) -> Arc<dyn Policy> {
                 .call_timeout(setup.call_timeout.map(duration))
                 .single_flight(setup.single_flight)
                 .breaker(setup.breaker.map(breaker));
+            let policy = policy
+                .negative_for(setup.negative_for.map(duration))
+                .reply_directives(setup.listens);
             Arc::new(if setup.definitive {
                 policy.definitive(["NotFound"])
             } else {

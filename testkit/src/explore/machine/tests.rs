@@ -45,6 +45,30 @@ fn every_reason_and_every_error_is_reached() {
     assert!(missing.is_empty(), "never: {missing:?}; but {told:?}");
 }
 
+#[test]
+fn remembered_errors_and_what_replies_say_is_reached() {
+    let told = reached(|event| match event {
+        Event::Brought { says, .. } => Some(format!(
+            "{:?} {} {}",
+            says.fresh_for.is_some(),
+            says.tagged,
+            says.no_store
+        )),
+        Event::Quiet(quiet) if quiet.stats.iter().any(|stats| stats.negatives > 0) => {
+            Some("remembered".into())
+        }
+        _ => None,
+    });
+    let expected = [
+        "remembered",
+        "true true true",
+        "true false false",
+        "false true false",
+        "false false true",
+    ];
+    assert!(expected.iter().all(|one| told.contains(*one)), "{told:?}");
+}
+
 /// A log in which one event is not as it was.
 fn with(events: &Events, index: usize, event: Event) -> Events {
     let mut changed = events.clone();
@@ -150,16 +174,10 @@ fn no_stored_error_and_no_leak_goes_unnoticed() {
         Event::Brought {
             number,
             what: Brought::Good,
+            says,
         } if matches!(events[index + 1].1, Event::Putting { .. }) => {
-            let what = Brought::Error(Fault::Boom);
-            vec![with(
-                events,
-                index,
-                Event::Brought {
-                    number: *number,
-                    what,
-                },
-            )]
+            let (number, what, says) = (*number, Brought::Error(Fault::Boom), *says);
+            vec![with(events, index, Event::Brought { number, what, says })]
         }
         Event::Quiet(quiet) => {
             let (mut task, mut request) = (quiet.clone(), quiet.clone());

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::log::{Asked, Brought, Event, Fault, Log, Number, Owner};
+use super::schedule::{Ms, Says};
 use crate::FakeTransport;
 
 /// The content type that makes this transport panic.
@@ -15,6 +16,11 @@ pub(super) const PANIC: &str = "x/panic";
 
 /// The header that carries a request's number to the service, which writes it into its answer.
 pub(super) const NUMBER: &str = "request";
+
+/// The headers by which a reply says what becomes of it.
+pub(super) const FRESH_FOR: &str = "nameko.cache_fresh_for";
+pub(super) const TAGS: &str = "nameko.cache_tags";
+pub(super) const NO_STORE: &str = "nameko.cache_no_store";
 
 /// The transport of all proxies.
 pub(super) struct Recorder {
@@ -80,7 +86,8 @@ impl Transport for Recorder {
         }
         let what = brought(&result);
         let panics = what == Brought::Error(Fault::Aborted);
-        self.log.add(Event::Brought { number, what });
+        let says = result.as_ref().map_or_else(|_| Says::default(), says);
+        self.log.add(Event::Brought { number, what, says });
         if panics {
             resume_unwind(Box::new("as planned")); // without the panic hook's lines on standard error
         }
@@ -119,6 +126,19 @@ fn brought(result: &Result<Response, TransportError>) -> Brought {
             Some(PANIC) => Brought::Error(Fault::Aborted),
             _ => Brought::Error(Fault::ContentType),
         },
+    }
+}
+
+fn says(response: &Response) -> Says {
+    let header = |name: &str| {
+        let found = response.headers.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value)
+    };
+    let seconds = header(FRESH_FOR).and_then(Value::as_f64);
+    Says {
+        fresh_for: seconds.map(|seconds| (seconds * 1000.0).round() as Ms),
+        tagged: header(TAGS).is_some(),
+        no_store: header(NO_STORE).is_some(),
     }
 }
 

@@ -230,7 +230,7 @@ impl World {
 }
 
 /// The one tag that there is.
-const TAG: &str = "tag";
+pub(super) const TAG: &str = "tag";
 
 /// Longer than any limit that there is.
 const LONGEST: Duration = Duration::from_secs(400);

@@ -104,8 +104,11 @@ impl Model<'_> {
         Ok(())
     }
 
-    /// `caller` wants to ask the service: unless that is taken for dead, and there is an old answer.
+    /// `caller` wants to ask the service: unless its word is remembered, or it is taken for dead and there is an old answer.
     pub(super) fn asks(&mut self, caller: Caller) {
+        if let Some(fault) = self.negative(caller) {
+            return self.must(caller, Must::Error(fault));
+        }
         match self.circuit(caller) {
             circuit if circuit != Circuit::Closed && self.mode(caller) != Mode::Reload => {
                 self.calls[caller].phase = Phase::Checks(circuit);

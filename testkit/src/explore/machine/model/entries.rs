@@ -63,9 +63,11 @@ impl Model<'_> {
             Some(Brought::Odd) => self.is_untyped(flight.launcher),
             _ => false,
         };
-        ensure(is_good && flight.kind != Kind::Plain, "E11", || {
-            format!("the answer to request #{number} is stored, and should not be")
-        })?;
+        ensure(
+            is_good && flight.kind != Kind::Plain && !flight.says.no_store,
+            "E11",
+            || format!("the answer to request #{number} is stored, and should not be"),
+        )?;
         let asked = flight.asked;
         self.same_key(key, asked)
     }
@@ -120,6 +122,12 @@ impl Model<'_> {
         index
             .and_then(|index| self.flights[*index].sent)
             .map_or(Ms::MAX, |(_, at)| at)
+    }
+
+    /// How long an answer is fresh by its service's own word.
+    pub(super) fn said(&self, number: Number) -> Option<Ms> {
+        let index = self.numbers.get(&number)?;
+        self.flights[*index].says.fresh_for
     }
 
     pub(super) fn age(&self, number: Number) -> Ms {

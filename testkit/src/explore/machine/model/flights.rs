@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     super::{
         log::{Asked, Brought, Caller, Fault, Number},
-        schedule::{FOREVER, Mode, Ms},
+        schedule::{FOREVER, Mode, Ms, Says},
     },
     Model, Next, Verdict, ensure,
     invalidations::Verdicts,
@@ -37,6 +37,9 @@ pub(super) struct Flight {
     pub(super) is_stored: bool,
     /// Whether it was counted as a failure for being slow.
     pub(super) is_slow: bool,
+    /// Whether its reply is listened to, and what that said.
+    pub(super) listens: bool,
+    pub(super) says: Says,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,8 +141,10 @@ impl Model<'_> {
         self.places.insert((flight.proxy, flight.asked), index);
     }
 
+    /// A reply that hasn't come yet may turn out to have a tag.
     fn is_untouched(&self, index: usize) -> bool {
-        self.verdict(&self.flights[index]) == Verdicts::Untouched
+        let flight = &self.flights[index];
+        self.verdict(flight) == Verdicts::Untouched && !(flight.listens && self.is_tag_touched(flight))
     }
 
     fn is_joinable(&self, index: usize) -> bool {
@@ -176,6 +181,8 @@ impl Model<'_> {
             is_given_up: false,
             is_stored: false,
             is_slow: false,
+            listens: self.policy(caller).listens,
+            says: Says::default(),
         });
         self.flights.len() - 1
     }
@@ -227,11 +234,14 @@ impl Model<'_> {
         Ok(())
     }
 
-    pub(super) fn brought(&mut self, number: Number, what: &Brought) -> Verdict {
+    pub(super) fn brought(&mut self, number: Number, what: &Brought, says: Says) -> Verdict {
         let index = self.numbered(number)?;
         let (now, typed) = (self.now, !self.is_untyped(self.flights[index].launcher));
         let flight = &mut self.flights[index];
         flight.brought = Some(what.clone());
+        if flight.listens {
+            flight.says = says;
+        }
         if flight.kind == Kind::Plain {
             flight.landed = Some(now);
             return self.plain_landed(index);
@@ -250,7 +260,7 @@ impl Model<'_> {
             }
             Brought::Error(_) => {}
             Brought::Odd if typed => {}
-            _ if is_touched => {}
+            _ if is_touched || flight.says.no_store => {}
             Brought::Good | Brought::Odd => self.next = Some(Next::Put(number)),
         }
         flight.landed = Some(now);

@@ -76,6 +76,12 @@ impl Model<'_> {
         verdicts.max().unwrap_or(Verdicts::Untouched)
     }
 
+    /// Whether the one tag was invalidated after a request was decided on.
+    pub(super) fn is_tag_touched(&self, flight: &Flight) -> bool {
+        let touches = |barrier: &Barrier| barrier.order > flight.order && barrier.reach == Reach::Tag;
+        self.barriers.iter().any(touches)
+    }
+
     pub(super) fn verdict_of(&self, number: Number) -> Verdicts {
         let index = self.numbers.get(&number);
         index.map_or(Verdicts::Gone, |index| self.verdict(&self.flights[*index]))
@@ -94,7 +100,7 @@ impl Model<'_> {
             Reach::Everything => true,
             Reach::Service(reached) => reached == service,
             Reach::Method(of, reached) => (of, reached) == (service, method),
-            Reach::Tag => options.is_some_and(|asking| asking.tagged),
+            Reach::Tag => flight.says.tagged || options.is_some_and(|asking| asking.tagged),
             Reach::Call {
                 proxy,
                 method: reached,

@@ -9,6 +9,7 @@ mod calls;
 mod entries;
 mod flights;
 mod invalidations;
+mod negatives;
 mod policy;
 mod quiet;
 mod reads;
@@ -164,7 +165,7 @@ impl<'a> Model<'a> {
                 asked,
                 caller,
             } => self.sent(*number, *asked, *caller),
-            Event::Brought { number, what } => self.brought(*number, what),
+            Event::Brought { number, what, says } => self.brought(*number, what, *says),
             Event::GivenUp { number } => self.given_up(*number),
             Event::Reading {
                 by: Owner::Caller(caller),

@@ -19,7 +19,17 @@ impl PolicySetup {
         self.fresh_for > 0 || self.stale_while_revalidate > 0
     }
 
-    pub(super) fn plan(&self, age: Ms) -> Plan {
+    /// `said` is how long the entry is fresh by its service's own word.
+    pub(super) fn plan(&self, age: Ms, said: Option<Ms>) -> Plan {
+        match said {
+            None => self.plan_usual(age),
+            Some(said) if age < said => Plan::Serve,
+            Some(_) if self.fresh_for == FOREVER => Plan::Fetch,
+            Some(said) => self.plan_usual(self.fresh_for + age - said),
+        }
+    }
+
+    fn plan_usual(&self, age: Ms) -> Plan {
         if within(age, self.fresh_for) {
             Plan::Serve
         } else if within(age, self.fresh_for.saturating_add(self.stale_while_revalidate)) {
@@ -30,7 +40,12 @@ impl PolicySetup {
     }
 
     /// Whether an entry may answer in place of an error.
-    pub(super) fn may_stand_in(&self, age: Ms) -> bool {
+    pub(super) fn may_stand_in(&self, age: Ms, said: Option<Ms>) -> bool {
+        let age = match said {
+            None => age,
+            Some(said) if age < said => 0,
+            Some(said) => self.fresh_for.saturating_add(age - said),
+        };
         within(age, self.fresh_for.saturating_add(self.stale_while_revalidate))
             || within(age, self.fresh_for.saturating_add(self.stale_if_error))
     }

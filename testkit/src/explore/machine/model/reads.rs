@@ -110,7 +110,7 @@ impl Model<'_> {
             reason,
             masked: None,
         };
-        let plan = usable.map(|number| match policy.plan(self.age(number)) {
+        let plan = usable.map(|number| match policy.plan(self.age(number), self.said(number)) {
             _ if self.verdict_of(number) == Verdicts::Expired => (number, Plan::Fetch),
             plan => (number, plan),
         });
@@ -121,10 +121,13 @@ impl Model<'_> {
             return self.calls[caller].phase = Phase::Looks;
         }
         match plan {
-            Some((number, _)) if only && policy.may_stand_in(self.age(number)) => {
+            Some((number, _)) if only && policy.may_stand_in(self.age(number), self.said(number)) => {
                 self.must(caller, cached(number, Reason::OnlyIfCached));
             }
-            _ if only => self.must(caller, Must::Error(Fault::NotCached)),
+            _ if only => {
+                let fault = self.negative(caller).unwrap_or(Fault::NotCached);
+                self.must(caller, Must::Error(fault));
+            }
             Some((number, Plan::ServeAndRefresh)) => {
                 match self.circuit(caller) {
                     Circuit::Closed => self.refresh(caller),
@@ -144,7 +147,7 @@ impl Model<'_> {
 
     fn fallback_read(&mut self, caller: Caller, purpose: Purpose, usable: Option<Number>) {
         let policy = self.policy(caller);
-        let usable = usable.filter(|number| policy.may_stand_in(self.age(*number)));
+        let usable = usable.filter(|number| policy.may_stand_in(self.age(*number), self.said(*number)));
         match (usable, purpose) {
             (Some(number), Purpose::InsteadOf(fault)) => {
                 let (reason, masked) = (class(fault), Some(fault));

@@ -55,14 +55,9 @@ impl Model<'_> {
                 let age = self.age(number);
                 let policy = self.policy(caller);
                 let is_expired = self.verdict_of(number) == Verdicts::Expired;
-                let is_fresh = !is_expired
-                    && age
-                        < self
-                            .schedule
-                            .store
-                            .time_to_live
-                            .unwrap_or(FOREVER)
-                            .min(policy.fresh_for);
+                let life = self.schedule.store.time_to_live.unwrap_or(FOREVER);
+                let usual = life.min(policy.fresh_for);
+                let is_fresh = !is_expired && age < self.said(number).unwrap_or(usual);
                 (
                     number,
                     Answered {
