@@ -49,6 +49,7 @@ main() {
     step 'Examples' cargo build --workspace --locked --examples
     step 'Explorer' cargo run --release --locked --example explore -- --schedules "$SCHEDULES"
     step 'Interleavings' interleavings
+    step 'Planted bugs, whether they could be' cargo run --locked --example mutants -- --check
     [ -z "$LONG" ] || step 'Planted bugs' cargo run --locked --example mutants
     step 'Outage example, in memory' outage env -u AMQP_URI
     step 'Outage example, RabbitMQ and nameko' outage env

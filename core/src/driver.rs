@@ -85,7 +85,7 @@ impl Attempt<'_> {
             (Step::Revalidate, Some((found, slot))) => {
                 match self.cache.flights.circuit(route, self.rule.policy.as_ref()) {
                     Circuit::Closed => self.refresh::<T>(),
-                    Circuit::Open => {}
+                    Circuit::Open(_) => {}
                     Circuit::Probe => self.probe::<T>(),
                 }
                 Ok(self.cached(slot, &found, Reason::Revalidating, None))
@@ -130,12 +130,23 @@ impl Attempt<'_> {
             }
             return Ok(reply);
         }
+        if let Circuit::Open(retry_in) = circuit
+            && policy.breaker().is_some_and(|breaker| breaker.fails_fast)
+        {
+            return Err(CallError::CircuitOpen {
+                route: self.call.route.clone(),
+                retry_in,
+            });
+        }
         let patience = flights.patience(&self.call.route, policy, patience);
         let (limit, useful) = (self.limit(), self.flight_limit());
         let (ticket, collapsed) = flights.join(self.mission::<T>(useful), self.call.request(useful));
         let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
-        // Who joins a request that has been silent for long need not find that out again.
-        let mut patience_ends = patience.and_then(|patience| ticket.started().checked_add(patience));
+        // Who joins a request that has been silent for long need not find that out again. Patience that outlasts the call
+        // is none, also for a process that stood still until both were over.
+        let mut patience_ends = patience
+            .and_then(|patience| ticket.started().checked_add(patience))
+            .filter(|ends| call_ends.is_none_or(|limit| *ends <= limit));
         let landing = loop {
             tokio::select! {
                 biased;

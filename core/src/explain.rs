@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    breaker::Standing,
+    breaker::Circuit,
     decision::{Found, Step, first_step, reads_store},
     engine::{Cache, Prepared},
     invalidate::Verdict,
@@ -68,14 +68,14 @@ impl Explained<'_> {
         let (found, standing) = self.look_up(text).await;
         let negative = self.negative(text);
         let flights = &self.cache.flights;
-        let circuit = flights.standing(route, policy);
+        let circuit = flights.look_at_circuit(route, policy);
         match circuit {
-            Standing::Closed => {}
-            Standing::Open(left) => line(
+            Circuit::Closed => {}
+            Circuit::Open(left) => line(
                 text,
                 format_args!("circuit: open; the service is looked at again in {left:?}"),
             ),
-            Standing::Due => line(
+            Circuit::Probe => line(
                 text,
                 format_args!("circuit: open; the next call looks whether the service is back"),
             ),
@@ -161,29 +161,32 @@ impl Explained<'_> {
         call.options.mode != Mode::Reload && call.options.max_age.is_none_or(|most| age <= most)
     }
 
-    fn refresh(&self, circuit: Standing) -> &'static str {
+    fn refresh(&self, circuit: Circuit) -> &'static str {
         let flights = &self.cache.flights;
         match circuit {
-            Standing::Open(_) => "leaves the service alone",
-            Standing::Due => "looks behind it whether the service is back",
-            Standing::Closed if flights.under_way(self.key, &self.call.route).is_some() => {
+            Circuit::Open(_) => "leaves the service alone",
+            Circuit::Probe => "looks behind it whether the service is back",
+            Circuit::Closed if flights.under_way(self.key, &self.call.route).is_some() => {
                 "a request for a new one is under way"
             }
-            Standing::Closed if flights.rests(self.key) => {
+            Circuit::Closed if flights.rests(self.key) => {
                 "fetches none yet: the last attempt failed just now"
             }
-            Standing::Closed => "fetches a new one behind",
+            Circuit::Closed => "fetches a new one behind",
         }
     }
 
-    fn ask(&self, text: &mut String, patience: Option<Duration>, standing: bool, circuit: Standing) {
+    fn ask(&self, text: &mut String, patience: Option<Duration>, standing: bool, circuit: Circuit) {
         let (call, flights, policy) = (self.call, &self.cache.flights, self.rule.policy.as_ref());
         let standing = standing && call.options.mode != Mode::Reload;
-        if standing && circuit != Standing::Closed {
+        if standing && circuit != Circuit::Closed {
             return line(
                 text,
                 format_args!("so: answers with it at once, while the circuit is open"),
             );
+        }
+        if matches!(circuit, Circuit::Open(_)) && policy.breaker().is_some_and(|breaker| breaker.fails_fast) {
+            return line(text, format_args!("so: fails at once, while the circuit is open"));
         }
         let joins = call.options.mode != Mode::Reload && policy.single_flight();
         let request = match flights.under_way(self.key, &call.route).filter(|_| joins) {

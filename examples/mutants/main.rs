@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo run --example mutants                     # all of planted.txt: some 7 minutes
 //! cargo run --example mutants -- "off by one"     # those whose names contain this
+//! cargo run --example mutants -- --check          # plants none, and says whether all could be: at once
 //! ```
 //!
 //! Nothing of it ever ships: the bugs are texts, put into copies of the files beneath `target/mutants`. A bug counts as
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
         .into_iter()
         .filter(|m| m.name.contains(&wanted))
         .collect();
+    if wanted == "--check" {
+        return check();
+    }
     match look_for(&mutants) {
         Ok(found) => {
             println!("mutants: planted={} found={found}", mutants.len());
@@ -46,6 +50,22 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             ExitCode::from(2)
         }
+    }
+}
+
+/// Whether every bug's text stands where it should, once.
+fn check() -> ExitCode {
+    let mutants = parsed(include_str!("planted.txt"));
+    let errors: Vec<_> = mutants
+        .iter()
+        .filter_map(|mutant| text_of(&workspace(), mutant).err())
+        .collect();
+    errors.iter().for_each(|error| eprintln!("{error}"));
+    println!("mutants: planted={} misplaced={}", mutants.len(), errors.len());
+    if errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -68,17 +88,22 @@ fn look_for(mutants: &[Mutant]) -> Result<usize, String> {
 fn planted(copy: &Path, mutant: &Mutant) -> Result<bool, String> {
     let path = copy.join(&mutant.file);
     let failed = |error: io::Error| format!("{}: {error}", path.display());
-    let text = fs::read_to_string(&path).map_err(failed)?;
-    if text.matches(&mutant.original).count() != 1 {
-        return Err(format!(
-            "\"{}\": its text has to stand in {} once",
-            mutant.name, mutant.file
-        ));
-    }
+    let text = text_of(copy, mutant)?;
     fs::write(&path, text.replace(&mutant.original, &mutant.planted)).map_err(failed)?;
     let found = explorer_finds(copy).map_err(|error| format!("\"{}\": {error}", mutant.name));
     fs::write(&path, text).map_err(failed)?;
     found
+}
+
+/// The file of one bug, in which its text stands once.
+fn text_of(copy: &Path, mutant: &Mutant) -> Result<String, String> {
+    let path = copy.join(&mutant.file);
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    if text.matches(&mutant.original).count() == 1 {
+        return Ok(text);
+    }
+    let (name, file) = (&mutant.name, &mutant.file);
+    Err(format!("\"{name}\": its text has to stand in {file} once"))
 }
 
 /// Whether the explorer finds anything wrong in this copy.

@@ -105,6 +105,18 @@ pub enum CallError {
         /// The call.
         route: Route,
     },
+    /// The service is taken for dead, no cached answer may be used, and the policy says to fail fast
+    /// ([`Breaker::fail_fast`](crate::Breaker::fail_fast)).
+    #[error(
+        "{route} was not called: the service did not answer lately (circuit open), nothing usable is cached, and the \
+         policy fails fast; nothing was sent. It is looked at again in {retry_in:?}"
+    )]
+    CircuitOpen {
+        /// The call.
+        route: Route,
+        /// After how long the service is looked at again.
+        retry_in: Duration,
+    },
     /// The task that made the call panicked or was shut down with its runtime.
     #[error(
         "the task that called {route} ended without a result: {reason}; the service may have executed the request"
@@ -205,14 +217,17 @@ impl CallError {
             Self::UnknownService { .. }
             | Self::Arguments { .. }
             | Self::InvalidRoute(_)
-            | Self::NotCached { .. } => Delivery::NotSent,
+            | Self::NotCached { .. }
+            | Self::CircuitOpen { .. } => Delivery::NotSent,
         }
     }
 
     /// Who is at fault.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Timeout { .. } | Self::UnknownService { .. } => ErrorClass::Unavailable,
+            Self::Timeout { .. } | Self::UnknownService { .. } | Self::CircuitOpen { .. } => {
+                ErrorClass::Unavailable
+            }
             Self::Transport { error, .. } => match error {
                 TransportError::RequestTooLarge { .. } => ErrorClass::ClientFault,
                 TransportError::ReplyTooLarge { .. } => ErrorClass::ServerFault,

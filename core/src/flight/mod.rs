@@ -20,7 +20,7 @@ use seat::Seat;
 use crate::{
     adaptive::Latencies,
     backoff::Backoffs,
-    breaker::{Circuit, Circuits, Ending, Standing},
+    breaker::{Circuit, Circuits, Ending},
     clock::Clock,
     entry::{Entry, Marks, Sent, Tags},
     error::CallError,
@@ -215,10 +215,10 @@ impl Flights {
     }
 
     /// The same, to be told only.
-    pub(crate) fn standing(&self, route: &Route, policy: &dyn Policy) -> Standing {
+    pub(crate) fn look_at_circuit(&self, route: &Route, policy: &dyn Policy) -> Circuit {
         match policy.breaker() {
-            None => Standing::Closed,
-            Some(_) => self.circuits.standing(route.method(), self.clock.now_exact()),
+            None => Circuit::Closed,
+            Some(_) => self.circuits.look(route.method(), self.clock.now_exact()),
         }
     }
 

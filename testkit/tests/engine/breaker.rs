@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use nameko_cachetools::{CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, Failover, Reason, Reply};
+use nameko_cachetools::{
+    Breaker, CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, CallError, Failover, Reason, Reply,
+};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -189,5 +191,63 @@ async fn a_late_answer_does_not_close_the_circuit() {
     for _ in 0..3 {
         assert_eq!(reason().await, Reason::CircuitOpen);
         sleep(MS(200)).await;
+    }
+}
+
+/// Statement 54: with nothing at hand a call goes out all the same, unless the policy fails fast.
+#[tokio::test(start_paused = true)]
+async fn who_has_no_answer_goes_out_or_fails_fast() {
+    for fails_fast in [false, true] {
+        let broker = FakeBroker::new();
+        broker.on("shop.get").reply(json!(1));
+        let policy = Failover::after(MS(100))
+            .call_timeout(S(1))
+            .breaker(Breaker::default().fail_fast(fails_fast));
+        let shop = CachedRpcProxy::builder("shop")
+            .policy(policy)
+            .build(&client(&broker));
+        let call = |key: u64| shop.call::<u64, _>("get", (key,));
+        call(1).await.unwrap();
+        let silence = broker.silent("shop");
+        for _ in 0..5 {
+            call(1).await.unwrap();
+        }
+        let start = Instant::now();
+        let error = call(2).await.unwrap_err();
+        assert_eq!(
+            call(1).await.unwrap().outcome().reason(),
+            Reason::CircuitOpen,
+            "who has one gets it"
+        );
+        if !fails_fast {
+            assert!(error.is_timeout() && start.elapsed() == S(1));
+            continue;
+        }
+        let CallError::CircuitOpen { retry_in, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(error.is_unavailable() && !error.may_have_executed() && start.elapsed() == S(0));
+        assert!(
+            error.to_string().contains("shop.get was not called")
+                && error.to_string().contains(&format!("{retry_in:?}"))
+        );
+        assert!(
+            matches!(call(1).reload().await, Err(CallError::CircuitOpen { .. })),
+            "nor does a reload wait"
+        );
+        let text = call(2).explain().await.unwrap();
+        assert!(
+            text.ends_with("so: fails at once, while the circuit is open\n"),
+            "{text}"
+        );
+        silence.end();
+        sleep(retry_in).await;
+        assert_eq!(
+            *call(2).await.unwrap(),
+            1,
+            "it is looked at again by whoever comes then"
+        );
+        assert_eq!(*call(3).await.unwrap(), 1);
+        assert_eq!(shop.stats().errors, 2);
     }
 }

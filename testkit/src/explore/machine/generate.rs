@@ -88,6 +88,7 @@ fn policy(chance: &mut Chance) -> PolicySetup {
         breaker: chance.percent(40).then(|| BreakerSetup {
             after_failures: chance.pick(&[1, 2, 3]),
             probes: chance.percent(50),
+            fails_fast: chance.percent(25),
         }),
     }
 }
@@ -140,7 +141,7 @@ fn asking(chance: &mut Chance, times: &Times, proxy: &ProxySetup) -> Asking {
 
 fn world(chance: &mut Chance, times: &Times, proxies: &[ProxySetup]) -> What {
     let lasts = times.lasting(chance);
-    match chance.below(14) {
+    match chance.below(16) {
         0 | 1 => What::Outage(Weather::Down, lasts),
         2 => What::Outage(Weather::Blocked, lasts),
         3 => What::Outage(Weather::Silent("alpha"), lasts),
@@ -149,6 +150,7 @@ fn world(chance: &mut Chance, times: &Times, proxies: &[ProxySetup]) -> What {
         6 => What::StoreTrouble(Trouble::Stall, lasts),
         7 => What::StoreTrouble(Trouble::Panic, lasts),
         8 => What::Clear,
+        14 | 15 => What::Jump(lasts),
         _ => What::Invalidate {
             reach: reach(chance, proxies),
             softly: chance.percent(40),

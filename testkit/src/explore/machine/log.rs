@@ -74,6 +74,8 @@ pub(super) enum Event {
         was_there: Option<bool>,
     },
     Cleared,
+    /// The clock is about to jump by so much.
+    Jumps(Ms),
     /// Answers are invalidated.
     Invalidated {
         reach: Reach,
@@ -152,6 +154,7 @@ pub(super) enum Fault {
     /// The answer is of another type.
     Decode,
     NotCached,
+    CircuitOpen,
     /// None of these.
     Other,
 }

@@ -76,6 +76,8 @@ pub(super) struct BreakerSetup {
     pub(super) after_failures: u32,
     /// Whether every call that meets the open circuit looks again, or none.
     pub(super) probes: bool,
+    /// Whether calls without an answer at hand fail while it is open.
+    pub(super) fails_fast: bool,
 }
 
 /// Which constructor the policy starts from.
@@ -98,6 +100,9 @@ pub(super) enum What {
     Call(Calling),
     Outage(Weather, Ms),
     StoreTrouble(Trouble, Ms),
+    /// The process stands still for so long, as that of a virtual machine that is moved: no timer fires meanwhile, and
+    /// then all that were due do at once.
+    Jump(Ms),
     /// Everything in the store is forgotten.
     Clear,
     /// Answers are invalidated: forgotten, or (softly) made stale.
@@ -264,6 +269,7 @@ impl fmt::Display for Schedule {
                 }
                 What::Outage(weather, lasts) => writeln!(f, "{weather:?} for {lasts} ms")?,
                 What::StoreTrouble(trouble, lasts) => writeln!(f, "store: {trouble:?} for {lasts} ms")?,
+                What::Jump(by) => writeln!(f, "the clock jumps by {by} ms")?,
                 What::Clear => writeln!(f, "store cleared")?,
                 What::Invalidate { reach, softly: false } => writeln!(f, "invalidated: {reach:?}")?,
                 What::Invalidate { reach, softly: true } => writeln!(f, "expired: {reach:?}")?,

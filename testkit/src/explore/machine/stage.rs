@@ -144,4 +144,5 @@ fn breaker(setup: BreakerSetup) -> Breaker {
         .after_failures(setup.after_failures)
         .at_ratio(1.0, u32::MAX, Duration::from_secs(1))
         .pauses(pause, pause)
+        .fail_fast(setup.fails_fast)
 }

@@ -37,7 +37,7 @@ fn every_reason_and_every_error_is_reached() {
     let expected = "Live/Miss Live/LiveFirst Live/Bypass Fresh/Hit Stale/Revalidating Stale/FailoverTimeout \
         Fresh/FailoverTimeout Stale/Unavailable Stale/ServerFault Stale/ClientFault Stale/OnlyIfCached \
         Stale/CircuitOpen Boom NotFound MethodNotFound ContentType UnknownService Rejected NotConnected Blocked \
-        DisconnectedBefore Disconnected Aborted Timeout Decode NotCached";
+        DisconnectedBefore Disconnected Aborted Timeout Decode NotCached CircuitOpen";
     let missing: Vec<_> = expected
         .split_whitespace()
         .filter(|one| !told.contains(*one))

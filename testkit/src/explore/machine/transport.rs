@@ -184,6 +184,7 @@ pub(super) fn fault(error: &CallError) -> Fault {
         CallError::UnsupportedContentType { .. } => Fault::ContentType,
         CallError::Decode { .. } => Fault::Decode,
         CallError::NotCached { .. } => Fault::NotCached,
+        CallError::CircuitOpen { .. } => Fault::CircuitOpen,
         CallError::Aborted { .. } => Fault::Aborted,
         _ => Fault::Other,
     }

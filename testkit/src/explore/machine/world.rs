@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::{
     runtime::Handle,
     task::JoinHandle,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, advance, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -108,6 +108,10 @@ impl World {
                 let _ = self.store.clear().await;
             }
             What::Invalidate { reach, softly } => self.invalidate(*reach, *softly),
+            What::Jump(by) => {
+                self.log.add(Event::Jumps(*by));
+                advance(duration(*by)).await;
+            }
             What::StoreTrouble(trouble, _) => {
                 self.log.add(Event::World(format!("store: {trouble:?}")));
                 self.store.set_trouble(Some(*trouble));
@@ -137,7 +141,7 @@ impl World {
                 self.log.add(Event::World(format!("no more {weather:?}")));
                 self.outages.remove(&index);
             }
-            What::Call(_) | What::Clear | What::Invalidate { .. } => {}
+            What::Call(_) | What::Clear | What::Jump(_) | What::Invalidate { .. } => {}
         }
     }
 

@@ -5,7 +5,7 @@ use nameko_cachetools::Reason;
 use super::{
     super::{
         log::{Caller, Fault, Number, Told},
-        schedule::{FOREVER, Leaves, Mode, Ms},
+        schedule::{BreakerSetup, FOREVER, Leaves, Mode, Ms},
     },
     Model, Next, Verdict,
     breaker::Circuit,
@@ -113,11 +113,16 @@ impl Model<'_> {
             circuit if circuit != Circuit::Closed && self.mode(caller) != Mode::Reload => {
                 self.calls[caller].phase = Phase::Checks(circuit);
             }
-            _ => self.goes_out(caller),
+            circuit => self.goes_out_or_fails(caller, circuit),
         }
     }
 
-    pub(super) fn goes_out(&mut self, caller: Caller) {
+    /// No old answer is at hand: while the circuit is open, that may be an error at once.
+    pub(super) fn goes_out_or_fails(&mut self, caller: Caller, circuit: Circuit) {
+        let fails_fast = |breaker: BreakerSetup| breaker.fails_fast;
+        if circuit == Circuit::Open && self.policy(caller).breaker.is_some_and(fails_fast) {
+            return self.must(caller, Must::Error(Fault::CircuitOpen));
+        }
         let flight = self.fetch(caller);
         self.waits(caller, flight);
     }
@@ -133,14 +138,16 @@ impl Model<'_> {
         let cached = self.flights[flight].kind != Kind::Plain && self.mode(caller) != Mode::Reload;
         // Who joins a request that has been silent for long need not find that out again.
         let launched = self.flights[flight].launched;
+        let limit = own.unwrap_or(policy.call_timeout).and_then(after);
+        let patience = policy
+            .failover_timeout
+            .filter(|_| cached)
+            .map(|patience| launched + patience);
         let waits = Waits {
             flight,
             since: self.now,
-            patience: policy
-                .failover_timeout
-                .filter(|_| cached)
-                .map(|patience| launched + patience),
-            limit: own.unwrap_or(policy.call_timeout).and_then(after),
+            patience: patience.filter(|patience| limit.is_none_or(|limit| *patience <= limit)),
+            limit,
         };
         self.calls[caller].phase = Phase::Waits(waits);
     }

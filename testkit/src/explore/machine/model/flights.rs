@@ -265,7 +265,7 @@ impl Model<'_> {
         }
         flight.landed = Some(now);
         ensure(
-            *what != Brought::Good || !self.gave_in.contains(&(index, now)),
+            *what != Brought::Good || !self.gave_in.contains(&(index, now)) || self.jumped_to(now),
             "E2",
             || {
                 format!(

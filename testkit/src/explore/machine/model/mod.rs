@@ -96,6 +96,8 @@ struct Model<'a> {
     circuits: BTreeMap<(usize, &'static str), Memory>,
     /// Until when the next refresh waits, and how long that pause is.
     pauses: BTreeMap<(usize, Asked), (Ms, Ms)>,
+    /// When the clock jumped, to when.
+    jumps: Vec<(Ms, Ms)>,
     /// Flights whose callers' limits ended, and when.
     gave_in: Vec<(usize, Ms)>,
     /// What has to come next, before anything else.
@@ -135,6 +137,7 @@ impl<'a> Model<'a> {
             numbers: BTreeMap::new(),
             calls: callings.iter().map(|_| Call::default()).collect(),
             callings,
+            jumps: Vec::new(),
             gave_in: Vec::new(),
             next: None,
             keys: BTreeMap::new(),
@@ -199,6 +202,12 @@ impl<'a> Model<'a> {
                 self.invalidated(*reach, *softly);
                 Ok(())
             }
+            Event::Jumps(by) => {
+                // What was due meanwhile is due now, all of it in one moment.
+                self.jumps.push((self.now, self.now + by));
+                self.now += by;
+                Ok(())
+            }
             Event::Cleared => {
                 self.stored.clear();
                 Ok(())
@@ -236,6 +245,11 @@ impl<'a> Model<'a> {
         ensure(follows, "E1/E9/11", || {
             format!("{next:?} had to come next, and {event:?} came")
         })
+    }
+
+    /// Whether the clock jumped to this moment: then the order of what was due says nothing.
+    fn jumped_to(&self, moment: Ms) -> bool {
+        self.jumps.iter().any(|(_, to)| *to == moment)
     }
 
     fn calling(&self, caller: Caller) -> &'a Calling {

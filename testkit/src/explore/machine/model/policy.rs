@@ -78,6 +78,7 @@ pub(super) fn class(fault: Fault) -> Reason {
         | Fault::Blocked
         | Fault::DisconnectedBefore
         | Fault::Disconnected
+        | Fault::CircuitOpen
         | Fault::Timeout => Reason::Unavailable,
     }
 }

@@ -174,7 +174,7 @@ impl Model<'_> {
                     },
                 );
             }
-            (None, Purpose::Circuit(_)) => self.goes_out(caller),
+            (None, Purpose::Circuit(circuit)) => self.goes_out_or_fails(caller, circuit),
             (Some(number), _) => {
                 let (reason, masked) = (Reason::FailoverTimeout, None);
                 self.must(

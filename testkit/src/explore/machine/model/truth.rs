@@ -23,7 +23,9 @@ impl Model<'_> {
             .options
             .as_ref()
             .and_then(|asking| asking.timeout);
-        let lasted = self.now - self.calls[caller].began;
+        let began = self.calls[caller].began;
+        let stood_still = self.jumps.iter().filter(|(from, _)| *from >= began);
+        let lasted = self.now - began - stood_still.map(|(from, to)| to - from).sum::<Ms>();
         let most = own
             .unwrap_or(policy.call_timeout)
             .map(|limit| limit + self.schedule.store.timeout);
