@@ -12,7 +12,7 @@ use crate::clock::Moment;
 /// When a service is taken for dead, and how often it is looked at again.
 ///
 /// It counts, per method, requests that got no answer: [unavailable](crate::ErrorClass::Unavailable) ones, and those
-/// slower than the `failover_timeout`. An exception is an answer. While the circuit is open, a call with a usable cached
+/// slower than the `failover_timeout` (or the [adaptive](crate::Adaptive) patience). An exception is an answer. While the circuit is open, a call with a usable cached
 /// answer gets it at once; a call without one goes out all the same, unless it is to [fail fast](Self::fail_fast). From time to time one request goes out behind such
 /// an answer, and the first that succeeds closes the circuit.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -160,10 +160,11 @@ impl Entry {
     }
 
     /// An estimate of the memory it takes, in bytes: the text twice, once for itself and once for the value decoded
-    /// from it, and what entries cost at least.
+    /// from it; its tags; and what entries cost at least.
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 96;
-        OVERHEAD + self.0.value_bytes() + 2 * self.body().len()
+        let tags = self.tags().iter().map(|tag| size_of::<String>() + tag.len());
+        OVERHEAD + self.0.value_bytes() + 2 * self.body().len() + tags.sum::<usize>()
     }
 
     /// Whether its value was decoded to this type.
@@ -308,6 +309,7 @@ mod tests {
             (Some(Duration::from_secs(3)), &["a".into(), "b".into()][..])
         );
         assert!(marked.is(&entry) && !marked.is_newer_than(&entry));
+        assert_eq!(marked.weight() - entry.weight(), 2 * (size_of::<String>() + 1));
         let longest = entry.marked(Some(Duration::MAX), [""; 0]);
         assert_eq!(longest.fresh_for(), Some(Duration::from_nanos(UNSAID - 1)));
     }

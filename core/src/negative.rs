@@ -19,6 +19,9 @@ use crate::{
 /// Most keys that are remembered at once; the surplus is asked for again.
 const MOST: usize = 4096;
 
+/// Longest error that is remembered, in bytes of its texts: its service decides how long it is.
+const LARGEST: usize = 4096;
+
 /// The last definitive word on each key of one proxy, by the keys' digests, which are short.
 #[derive(Default)]
 pub(crate) struct Negatives(Mutex<Words>);
@@ -80,12 +83,14 @@ impl Negatives {
             None if !has_room => words.unremembered = words.unremembered.max(Some(sent)),
             Some(_) if !has_room || words.unremembered > Some(sent) => {}
             _ => {
-                let negative = error.map(|error| Negative {
-                    error: error.clone(),
-                    sent,
-                    tags: tags.clone(),
-                    until,
-                });
+                let negative = error
+                    .filter(|error| size(error) <= LARGEST)
+                    .map(|error| Negative {
+                        error: error.clone(),
+                        sent,
+                        tags: tags.clone(),
+                        until,
+                    });
                 words.by_key.insert(
                     digest,
                     Word {
@@ -112,6 +117,13 @@ impl Negatives {
         // A map of words is whole after every step; a panic elsewhere changes nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn size(error: &CallError) -> usize {
+    error.remote().map_or(0, |remote| {
+        let args = remote.exc_args.iter().map(|arg| arg.to_string().len());
+        remote.exc_type.len() + remote.exc_path.len() + remote.value.to_string().len() + args.sum::<usize>()
+    })
 }
 
 #[cfg(test)]
@@ -171,6 +183,22 @@ mod tests {
                 note(&negatives, 1, error.as_ref(), sent);
             }
             assert_eq!(negatives.get(&key(1), newer.moment()).is_some(), is_gone);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_of_any_length_is_not_remembered() {
+        let (negatives, sent) = (Negatives::default(), Sent::now(Clock::Tokio));
+        for (text, is_remembered) in [
+            ("x".repeat(LARGEST / 2 - 20), true),
+            ("x".repeat(LARGEST / 2), false),
+        ] {
+            let error = CallError::Remote {
+                route: Route::new("shop", "get").unwrap(),
+                error: Box::new(RemoteError::new("NotFound", text)),
+            };
+            note(&negatives, 1, Some(&error), sent);
+            assert_eq!(negatives.get(&key(1), sent.moment()).is_some(), is_remembered);
         }
     }
 

@@ -156,7 +156,8 @@ macro_rules! policy {
             /// How long a [`definitive`](Self::definitive) exception is answered with again, without asking the service,
             /// counted from when its request was sent; `None`: not at all, the default. Keep it short: a record that is
             /// made meanwhile is not seen before (unless its [invalidation](crate::Call::invalidate) says so). No other
-            /// error is ever remembered: an outage leaves nothing behind.
+            /// error is ever remembered: an outage leaves nothing behind. At most 4,096 calls are remembered, and errors
+            /// of at most 4 KiB.
             #[must_use]
             pub fn negative_for(mut self, life: impl Into<Option<Duration>>) -> Self {
                 self.0.negative_for = life.into();
