@@ -77,7 +77,7 @@ fn policy(chance: &mut Chance) -> PolicySetup {
             Preset::CacheFirst,
         ]),
         fresh_for: chance.pick(&[0, 0, 50, 100, 1000, FOREVER]),
-        stale_while_revalidate: chance.pick(&[0, 0, 40, 500]),
+        stale_while_revalidate: chance.pick(&[0, 0, 40, 500, 2000]),
         stale_if_error: chance.pick(&[0, 200, 3000, FOREVER]),
         failover_timeout: chance.pick(&[None, Some(0), Some(30), Some(200)]),
         call_timeout: chance.pick(&[None, Some(0), Some(100), Some(1000), Some(15_000)]),
@@ -141,7 +141,7 @@ fn asking(chance: &mut Chance, times: &Times, proxy: &ProxySetup) -> Asking {
 
 fn world(chance: &mut Chance, times: &Times, proxies: &[ProxySetup]) -> What {
     let lasts = times.lasting(chance);
-    match chance.below(16) {
+    match chance.below(15) {
         0 | 1 => What::Outage(Weather::Down, lasts),
         2 => What::Outage(Weather::Blocked, lasts),
         3 => What::Outage(Weather::Silent("alpha"), lasts),
@@ -150,7 +150,7 @@ fn world(chance: &mut Chance, times: &Times, proxies: &[ProxySetup]) -> What {
         6 => What::StoreTrouble(Trouble::Stall, lasts),
         7 => What::StoreTrouble(Trouble::Panic, lasts),
         8 => What::Clear,
-        14 | 15 => What::Jump(lasts),
+        14 => What::Jump(lasts),
         _ => What::Invalidate {
             reach: reach(chance, proxies),
             softly: chance.percent(40),
