@@ -107,6 +107,23 @@ impl<T: From<AmqpTransport>> Builder<T> {
         self
     }
 
+    /// Whether a request carries how long it may wait in the service's queue ([`Request::expiration`]): by default it
+    /// does, so that a service that comes back doesn't execute what nobody waits for any more. With `false` it waits for
+    /// ever, as nameko's own.
+    ///
+    /// [`Request::expiration`]: nameko_cachetools::Request::expiration
+    pub fn expire_requests(mut self, expire: bool) -> Self {
+        self.settings.expire_requests = expire;
+        self
+    }
+
+    /// How `amqps://` addresses are secured. The system's certificates are trusted by default.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.settings.tls = tls;
+        self
+    }
+
     /// Connects, declares the exchange and the reply queue, and consumes it. From then on the transport reconnects by
     /// itself.
     ///
@@ -139,10 +156,25 @@ impl<T: From<AmqpTransport>> Builder<T> {
         if let Some(rule) = self.settings.broken_rule() {
             return Err(ConnectError::InvalidSetting(rule));
         }
+        #[cfg(feature = "tls")]
+        let tls = match self.settings.addresses.iter().any(|address| address.tls) {
+            true => Some(self.settings.tls.config()?),
+            false => None,
+        };
+        if let Some(address) = self
+            .settings
+            .addresses
+            .iter()
+            .find(|address| address.is_exposed())
+        {
+            tracing::warn!(%address, "passwords and data go over the network in the clear; amqps:// protects them");
+        }
         let settings = Arc::new(self.settings);
         let calls = Calls::new(settings.max_in_flight);
         let stop = watch::Sender::new(false);
         let supervisor = Supervisor::new(self.links, settings.clone(), calls.clone(), stop.subscribe());
+        #[cfg(feature = "tls")]
+        let supervisor = supervisor.secured_by(tls);
         Ok((
             supervisor,
             Parts {
@@ -170,6 +202,10 @@ pub enum ConnectError {
     /// The URI can't be read.
     #[error(transparent)]
     InvalidUri(#[from] InvalidUri),
+    /// Certificates or a key can't be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    InvalidTls(#[from] crate::InvalidTls),
     /// A setting is out of its limits: the rule that it breaks.
     #[error("a transport can't be set up like this: {0}")]
     InvalidSetting(&'static str),

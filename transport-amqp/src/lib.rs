@@ -23,7 +23,7 @@
 //! # Map
 //! | for | types |
 //! |---|---|
-//! | programs | [`Builder`], [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
+//! | programs | [`Builder`], `Tls` (feature `tls`), [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
 //! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`Delivered`], [`OpenError`] |
 //! | both sides of the wire | [`fields`], [`received`], [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
 //!
@@ -48,6 +48,8 @@ mod paused;
 mod received;
 mod settings;
 mod supervisor;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
 mod transport;
 mod uri;
@@ -60,6 +62,8 @@ pub use headers::{Field, InvalidHeader, MAX_DEPTH, MAX_HEADERS_BYTES, MAX_NAME_B
 pub use link::{Delivered, Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};
 pub use paused::clock_is_paused;
 pub use received::{Received, received};
+#[cfg(feature = "tls")]
+pub use tls::{InvalidTls, Tls, is_refused};
 pub use topology::{REPLY_QUEUE_EXPIRES_MS, Topology, is_permanent};
 pub use transport::{AmqpTransport, Counters};
 pub use uri::{Address, InvalidUri};

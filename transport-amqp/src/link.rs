@@ -67,6 +67,9 @@ pub struct Plan {
     pub heartbeat: Duration,
     /// Shown by the broker (client property `connection_name`).
     pub connection_name: String,
+    /// If the address wants TLS.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// A request on its way out.

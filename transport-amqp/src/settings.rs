@@ -31,6 +31,11 @@ pub(crate) struct Settings {
     pub(crate) send_timeout: Duration,
     /// Between attempts to connect.
     pub(crate) backoff: Backoff,
+    /// Whether the broker may drop requests that nobody waits for any more.
+    pub(crate) expire_requests: bool,
+    /// For addresses that want it.
+    #[cfg(feature = "tls")]
+    pub(crate) tls: crate::Tls,
 }
 
 impl Settings {
@@ -47,6 +52,9 @@ impl Settings {
             connect_timeout: Duration::from_secs(5),
             send_timeout: Duration::from_secs(5),
             backoff: Backoff::default(),
+            expire_requests: true,
+            #[cfg(feature = "tls")]
+            tls: crate::Tls::new(),
         }
     }
 
@@ -68,7 +76,9 @@ impl Settings {
             self.max_reply_bytes,
             self.max_unsent_bytes,
         ];
-        if !name_like(&self.app, MAX_APP_BYTES) {
+        if cfg!(not(feature = "tls")) && self.addresses.iter().any(|address| address.tls) {
+            Some("amqps:// needs the feature `tls`, which this program was built without")
+        } else if !name_like(&self.app, MAX_APP_BYTES) {
             Some("app has 1 to 100 visible ASCII characters")
         } else if !name_like(&self.rpc_exchange, 255) {
             Some("rpc_exchange has 1 to 255 visible ASCII characters")

@@ -28,6 +28,8 @@ pub(crate) struct Supervisor {
     calls: Arc<Calls>,
     state: watch::Sender<ConnectionState>,
     stop: watch::Receiver<bool>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// An open link. Dropping it cuts the connection.
@@ -56,7 +58,15 @@ impl Supervisor {
             calls,
             state: watch::Sender::new(ConnectionState::Connecting),
             stop,
+            #[cfg(feature = "tls")]
+            tls: None,
         }
+    }
+
+    #[cfg(feature = "tls")]
+    pub(crate) fn secured_by(mut self, tls: Option<Arc<rustls::ClientConfig>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
@@ -72,6 +82,8 @@ impl Supervisor {
                 topology: self.topology.clone(),
                 heartbeat: self.settings.heartbeat,
                 connection_name: self.topology.reply_queue.clone(),
+                #[cfg(feature = "tls")]
+                tls: self.tls.clone().filter(|_| address.tls),
             };
             let (events, news) = mpsc::unbounded_channel();
             let link_events = LinkEvents {

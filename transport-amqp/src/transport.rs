@@ -107,7 +107,10 @@ impl Transport for AmqpTransport {
             body: request.body,
             headers: request.headers,
             persistent: request.persistent,
-            expiration_ms: request.expiration.map(whole_ms),
+            expiration_ms: request
+                .expiration
+                .filter(|_| settings.expire_requests)
+                .map(whole_ms),
             correlation_id: waiting.id.hyphenated().to_string(),
             ticket: Ticket {
                 calls: calls.clone(),

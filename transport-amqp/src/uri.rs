@@ -1,6 +1,6 @@
 //! Where the broker is: nameko's own spellings of `AMQP_URI`.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 /// One broker address, with the account to use there.
 ///
@@ -65,6 +65,17 @@ impl Address {
             user: decoded(user, "guest")?,
             password: decoded(password, "guest")?,
         })
+    }
+}
+
+impl Address {
+    /// Whether others may listen: plain text to another machine. (What a name stands for is not looked up.)
+    pub(crate) fn is_exposed(&self) -> bool {
+        let is_loopback = match self.host.parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback(),
+            Err(_) => self.host.eq_ignore_ascii_case("localhost"),
+        };
+        !self.tls && !is_loopback
     }
 }
 
@@ -213,6 +224,23 @@ mod tests {
     }
 
     /// Proves: R12.
+    #[test]
+    fn plain_text_is_exposed_unless_it_stays_on_this_machine() {
+        let exposed = |uri: &str| Address::parse(uri).unwrap()[0].is_exposed();
+        for uri in [
+            "amqp://",
+            "amqp://LOCALHOST",
+            "amqp://127.0.0.2:7",
+            "amqp://[::1]",
+            "amqps://rabbit",
+        ] {
+            assert!(!exposed(uri), "{uri}");
+        }
+        for uri in ["amqp://rabbit", "pyamqp://10.0.0.1", "amqp://localhost.example"] {
+            assert!(exposed(uri), "{uri}");
+        }
+    }
+
     #[test]
     fn neither_user_nor_password_is_shown() {
         let address = Address::parse("amqp://canary:canary@h/v").unwrap().remove(0);

@@ -265,3 +265,16 @@ async fn a_request_that_is_not_written_in_time_ends_the_link() {
     ));
     assert!(link.is_aborted());
 }
+
+#[tokio::test(start_paused = true)]
+async fn requests_expire_unless_they_must_not() {
+    let limit = Duration::from_micros(1500);
+    for (expire, wanted) in [(true, Some(2)), (false, None)] {
+        let broker = Broker::new([]);
+        let transport = broker.builder().expire_requests(expire).connect().await.unwrap();
+        let mut request = request("1");
+        request.expiration = Some(limit);
+        let _ = tokio::time::timeout(limit, transport.request(request)).await;
+        assert_eq!(broker.link().taken()[0].expiration_ms, wanted);
+    }
+}

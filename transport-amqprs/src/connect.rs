@@ -1,4 +1,4 @@
-//! From an address to a link: a thread of its own, socket, handshake, topology.
+//! From an address to a link: a thread of its own, socket, TLS, handshake, topology.
 //!
 //! amqprs opens its socket itself and gives no handle on it; its tasks may be stuck in a write for as long as the
 //! broker doesn't read, and its destructors spawn more of them. So every connection lives on a thread with a runtime of
@@ -34,9 +34,6 @@ impl LinkFactory for Links {
     async fn open(&self, plan: Plan, events: LinkEvents) -> Result<Arc<dyn Link>, OpenError> {
         if clock_is_paused() {
             return Err(OpenError::paused_clock());
-        }
-        if plan.address.tls {
-            return Err(OpenError::refused("this transport can't speak amqps yet"));
         }
         let (opened, outcome) = oneshot::channel();
         let live = move || async move {
@@ -96,7 +93,7 @@ impl Drop for Home {
 /// At most 15 bytes, so that Linux shows all of it.
 const THREAD_NAME: &str = "amqprs-io";
 
-/// TCP, handshake.
+/// TCP, TLS, handshake.
 pub(crate) async fn connect(plan: &Plan) -> Result<Connection, OpenError> {
     let began = Instant::now();
     let address = &plan.address;
@@ -109,14 +106,31 @@ pub(crate) async fn connect(plan: &Plan) -> Result<Connection, OpenError> {
         .virtual_host(&address.vhost)
         .connection_name(&plan.connection_name)
         .heartbeat(u16::try_from(plan.heartbeat.as_secs()).unwrap_or(u16::MAX));
+    #[cfg(feature = "tls")]
+    if let Some(config) = plan.tls.clone() {
+        let connector = tokio_rustls::TlsConnector::from(config);
+        arguments.tls_adaptor(amqprs::tls::TlsAdaptor::new(connector, address.host.clone()));
+    }
     Connection::open(&arguments).await.map_err(|error| match error {
         // It is told in the text of a frame only.
         Error::ConnectionOpenError(text) => refusal(code_in(&text), text),
+        Error::NetworkError(text) if is_tls_refusal(&text) => OpenError::refused(format!("TLS: {text}")),
         Error::NetworkError(text) if began.elapsed() >= SILENT_REFUSAL => OpenError::refused(format!(
             "{text}, {SILENT_REFUSAL:?} or more after connecting: RabbitMQ refuses a wrong user or password like this"
         )),
         error => OpenError::unreachable(error.to_string()),
     })
+}
+
+/// A certificate doesn't become good by waiting. amqprs keeps of rustls's errors their texts.
+fn is_tls_refusal(text: &str) -> bool {
+    [
+        "invalid peer certificate",
+        "received fatal alert",
+        "invalid dnsname",
+    ]
+    .iter()
+    .any(|part| text.contains(part))
 }
 
 /// amqprs doesn't announce that it understands refusals, so RabbitMQ hangs up without a word, after 3 s.

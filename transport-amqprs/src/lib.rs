@@ -31,6 +31,8 @@
 //!   then the transport reconnects by itself, under the same reply queue. It sends nothing twice.
 //! - Needs a tokio runtime, and lives on the one it was made on. One operating system thread per connection: amqprs runs
 //!   on it, and ends with it.
+//! - Feature `tls` (default): `amqps://` through rustls with ring; who is trusted is set by `Builder::tls`, the system's
+//!   certificates by default. Without the feature such an address is refused.
 //!
 //! # Where it differs from `LapinTransport`
 //! - A broker that is blocked (memory or disk alarm) is not heard, since amqprs doesn't announce that it would
@@ -38,7 +40,6 @@
 //!   `Timeout`, and the connection with them. What the socket had taken by then, the broker may still read later.
 //! - A wrong password is noticed after 3 s, and told as a guess.
 //! - A reply with a header, or any other name, that is not UTF-8 ends the connection.
-//! - No `amqps://` yet.
 //!
 //! # What it does not do
 //! It doesn't cache, retry, or read bodies. It doesn't serve nameko services, and doesn't declare their queues.
@@ -56,4 +57,6 @@ mod transport;
 pub use nameko_cachetools_amqp::{
     Address, Backoff, Builder, ConnectError, Counters, InvalidHeader, InvalidUri,
 };
+#[cfg(feature = "tls")]
+pub use nameko_cachetools_amqp::{InvalidTls, Tls};
 pub use transport::AmqprsTransport;

@@ -17,9 +17,7 @@ use lapin::{
     AsyncTcpStream, Connection, ConnectionProperties, Error, ErrorKind,
     uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo},
 };
-use nameko_cachetools_amqp::{
-    Address, Link, LinkEvents, LinkFactory, OpenError, Plan, clock_is_paused, is_permanent,
-};
+use nameko_cachetools_amqp::{Link, LinkEvents, LinkFactory, OpenError, Plan, clock_is_paused, is_permanent};
 use tokio::net::TcpStream;
 
 use crate::link::LapinLink;
@@ -37,7 +35,7 @@ impl LinkFactory for Links {
             .await
             .map_err(|error| OpenError::unreachable(error.to_string()))?;
         let (stream, socket) = split(stream).map_err(|error| OpenError::unreachable(error.to_string()))?;
-        let stream = secured(stream, &plan.address).await?;
+        let stream = secured(stream, &plan).await?;
         let connection = handshake(stream, &plan)
             .await
             .map_err(|error| open_error(&error))?;
@@ -77,28 +75,21 @@ fn split(stream: TcpStream) -> io::Result<(Stream, Socket)> {
 }
 
 #[cfg(feature = "tls")]
-async fn secured(stream: Stream, address: &Address) -> Result<Stream, OpenError> {
-    if !address.tls {
+async fn secured(stream: Stream, plan: &Plan) -> Result<Stream, OpenError> {
+    let Some(config) = plan.tls.clone() else {
         return Ok(stream);
-    }
-    let config = lapin::tcp::TLSConfig::default();
-    stream.into_tls(&address.host, config).await.map_err(|error| {
-        let reason = format!("TLS: {error}");
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => OpenError::unreachable(reason),
-            _ => OpenError::refused(reason), // a certificate doesn't become good by waiting
-        }
+    };
+    let connector = lapin::tcp::RustlsConnector::from(config);
+    let secured = stream.into_rustls(&connector, &plan.address.host).await;
+    secured.map_err(|error| match nameko_cachetools_amqp::is_refused(&error) {
+        true => OpenError::refused(format!("TLS: {error}")),
+        false => OpenError::unreachable(format!("TLS: {error}")),
     })
 }
 
-/// lapin without TLS would speak plain text to an `amqps` address.
+/// Addresses that want TLS are refused by the builder.
 #[cfg(not(feature = "tls"))]
-async fn secured(stream: Stream, address: &Address) -> Result<Stream, OpenError> {
-    if address.tls {
-        return Err(OpenError::refused(
-            "this program was built without the feature `tls` of nameko-cachetools-lapin, so it can't speak amqps",
-        ));
-    }
+async fn secured(stream: Stream, _: &Plan) -> Result<Stream, OpenError> {
     Ok(stream)
 }
 

@@ -29,8 +29,8 @@
 //! - A lost connection ends the waiting calls at once, with an error that says whether they may have been executed;
 //!   then the transport reconnects by itself, under the same reply queue. It sends nothing twice.
 //! - Needs a tokio runtime, and lives on the one it was made on. One operating system thread (lapin's) per connection.
-//! - Feature `tls` (default): `amqps://` through rustls with ring and the system's certificates. Without the feature
-//!   such an address is refused.
+//! - Feature `tls` (default): `amqps://` through rustls with ring; who is trusted is set by `Builder::tls`, the system's
+//!   certificates by default. Without the feature such an address is refused.
 //!
 //! # What it does not do
 //! It doesn't cache, retry, or read bodies. It doesn't serve nameko services, and doesn't declare their queues.
@@ -49,4 +49,6 @@ mod transport;
 pub use nameko_cachetools_amqp::{
     Address, Backoff, Builder, ConnectError, Counters, InvalidHeader, InvalidUri,
 };
+#[cfg(feature = "tls")]
+pub use nameko_cachetools_amqp::{InvalidTls, Tls};
 pub use transport::LapinTransport;

@@ -6,3 +6,5 @@ mod calls;
 mod conformance;
 mod faults;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
