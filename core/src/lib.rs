@@ -42,6 +42,7 @@
 //! | where answers are kept | [`MemoryStore`]; the trait [`Store`], with [`Key`] and [`Entry`] |
 //! | values that JSON has no form for | [`types`]: decimals, dates, UUIDs, bytes |
 //! | how requests travel | the trait [`Transport`], with [`Request`] and [`Response`]; [`transport_fn`] |
+//! | nameko's events | the trait [`EventSource`], with [`Events`], [`Listener`] and [`Heard`] |
 //!
 //! [`guide`] has the rest: [choosing a strategy](guide::strategies), [invalidation](guide::invalidation),
 //! [errors](guide::errors), [testing](guide::testing), [coming from Python](guide::from_python), and more.
@@ -56,7 +57,7 @@
 //! - It does not learn of changes by itself. An answer is as old as its policy lets it get, unless the program says that
 //!   it is [no longer true](guide::invalidation); that reaches all proxies of one [`Client`], and no other process.
 //! - It reads no replies but JSON.
-//! - It has no services and no events of nameko, only calls.
+//! - It has no services of nameko, and sends no events. What it hears of them ([`EventSource`]) it leaves to the program.
 //! - It runs on tokio and on nothing else: calls are made within a runtime whose time is enabled.
 #![forbid(unsafe_code)]
 
@@ -74,6 +75,7 @@ mod driver;
 mod engine;
 mod entry;
 mod error;
+mod events;
 mod explain;
 mod flight;
 // Its examples use crates that this one can't depend on: the workspace's `examples` package runs them.
@@ -107,6 +109,7 @@ pub use clock::{Clock, Moment};
 pub use context::Context;
 pub use entry::Entry;
 pub use error::{CallError, Cause, Delivery, ErrorClass, RemoteError, StoreError, Timer, TransportError};
+pub use events::{Event, EventSource, Events, Heard, InvalidEvents, Listener, Teller};
 pub use invalidate::Scope;
 pub use key::{Key, Unkeyable};
 pub use message::{Headers, JSON, Request, Response};
@@ -119,4 +122,4 @@ pub use store::{MemoryStore, MemoryStoreBuilder, Peek, Put, Store};
 #[cfg(shuttle)]
 #[doc(hidden)]
 pub use sync::end_task;
-pub use transport::{ConnectionState, Transport, TransportFn, transport_fn};
+pub use transport::{ConnectionState, ServiceQueue, Transport, TransportFn, transport_fn};

@@ -79,7 +79,7 @@ pub struct InvalidRoute {
     rule: &'static str,
 }
 
-fn broken_service_rule(service: &str) -> Option<&'static str> {
+pub(crate) fn broken_service_rule(service: &str) -> Option<&'static str> {
     if service.is_empty() || service.len() > MAX_SERVICE_BYTES {
         return Some("a service name has 1 to 200 bytes");
     }

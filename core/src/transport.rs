@@ -51,6 +51,25 @@ pub trait Transport: Send + Sync + 'static {
         Clock::Tokio
     }
 
+    /// What the broker knows of `service`'s request queue at this moment. After a timeout it tells a service that is
+    /// gone from one that is slow.
+    ///
+    /// `None` if it can't be told: there is no connection, or no answer within a second, or another question is on its
+    /// way, or (the default) the transport has no broker to ask.
+    ///
+    /// ```
+    /// # use nameko_cachetools::{Transport, transport_fn};
+    /// # async fn example(transport: impl Transport) {
+    /// if let Some(queue) = transport.service_queue("products").await {
+    ///     println!("products: {queue}"); // products: nobody reads its queue, where 7 requests wait
+    /// }
+    /// # }
+    /// ```
+    async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        let _ = service;
+        None
+    }
+
     /// Refuses new requests, waits up to `grace` for those under way, fails the rest, and frees everything. Ends
     /// within `grace` and one second. The default does nothing.
     async fn close(&self, grace: Duration) {
@@ -86,6 +105,41 @@ impl ConnectionState {
     /// Whether a request made now would be sent.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready)
+    }
+}
+
+/// A service's request queue (`rpc-{service}`), as its broker sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServiceQueue {
+    /// There is none: the service has never run on this broker, or somebody deleted its queue with the requests in it.
+    Missing,
+    /// There is one.
+    Exists {
+        /// Instances of the service that read it. 0: the service is stopped, and requests wait for it.
+        consumers: u32,
+        /// Requests that wait in it, not counting those that instances have taken already.
+        waiting: u32,
+    },
+}
+
+impl fmt::Display for ServiceQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("it has no queue on this broker"),
+            Self::Exists {
+                consumers: 0,
+                waiting,
+            } => {
+                write!(f, "nobody reads its queue, where {waiting} requests wait")
+            }
+            Self::Exists { consumers, waiting } => {
+                write!(
+                    f,
+                    "{consumers} instances read its queue, where {waiting} requests wait"
+                )
+            }
+        }
     }
 }
 
@@ -166,6 +220,10 @@ macro_rules! forward {
 
             fn clock(&self) -> Clock {
                 (**self).clock()
+            }
+
+            async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+                (**self).service_queue(service).await
             }
 
             async fn close(&self, grace: Duration) {

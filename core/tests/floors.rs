@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("error", 1),
     ("message", 1),
     ("directives", 2),
+    ("events", 2),
     ("key", 2),
     ("limits", 2),
     ("options", 2),

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use nameko_cachetools::{
-    Clock, ConnectionState, Delivery, JSON, Request, Response, Transport, TransportError,
+    Clock, ConnectionState, Delivery, JSON, Request, Response, ServiceQueue, Transport, TransportError,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -290,6 +290,10 @@ impl<T: Transport> Transport for Recorder<T> {
 
     fn clock(&self) -> Clock {
         self.inner.clock()
+    }
+
+    async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        self.inner.service_queue(service).await
     }
 
     async fn close(&self, grace: Duration) {
