@@ -9,6 +9,7 @@ use crate::{
     Address, Backoff, InvalidUri,
     calls::Calls,
     link::LinkFactory,
+    listeners::Listeners,
     settings::Settings,
     supervisor::Supervisor,
     transport::{AmqpTransport, Parts},
@@ -172,7 +173,14 @@ impl<T: From<AmqpTransport>> Builder<T> {
         let settings = Arc::new(self.settings);
         let calls = Calls::new(settings.max_in_flight);
         let stop = watch::Sender::new(false);
-        let supervisor = Supervisor::new(self.links, settings.clone(), calls.clone(), stop.subscribe());
+        let listeners = Arc::<Listeners>::default();
+        let supervisor = Supervisor::new(
+            self.links,
+            settings.clone(),
+            calls.clone(),
+            listeners.clone(),
+            stop.subscribe(),
+        );
         #[cfg(feature = "tls")]
         let supervisor = supervisor.secured_by(tls);
         Ok((
@@ -180,6 +188,7 @@ impl<T: From<AmqpTransport>> Builder<T> {
             Parts {
                 settings,
                 calls,
+                listeners,
                 stop,
             },
         ))

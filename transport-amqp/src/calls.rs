@@ -117,6 +117,14 @@ impl Calls {
         })
     }
 
+    /// The link that requests go out on now.
+    pub(crate) fn link(&self) -> Option<Arc<dyn Link>> {
+        match &self.lock().gate {
+            Gate::Open(link) => Some(link.clone()),
+            _ => None,
+        }
+    }
+
     /// A link is there: let requests in, unless the transport was closed meanwhile.
     pub(crate) fn open(&self, link: Arc<dyn Link>) {
         let mut table = self.lock();

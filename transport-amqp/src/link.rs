@@ -8,11 +8,12 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nameko_cachetools::{Headers, Response, Route};
+use nameko_cachetools::{Headers, Response, Route, ServiceQueue};
 
 use crate::{
-    Address, Topology,
+    Address, EventQueue, Topology,
     events::{LinkEvents, Ticket},
+    listeners::EventsTold,
 };
 
 /// Opens links.
@@ -47,6 +48,16 @@ pub trait Link: Send + Sync + 'static {
     /// # Errors
     /// Why there is no answer.
     async fn probe(&self) -> Result<u32, String>;
+
+    /// What is in the queue of this name, by a passive declaration on a channel of its own.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    async fn service_queue(&self, name: &str) -> Result<ServiceQueue, String>;
+
+    /// Declares `queue` and consumes it without acknowledgements, on a channel of its own. Ends when that is over, and
+    /// says why; the link lives on. Dropping the future ends it, at the latest when all is declared.
+    async fn listen(&self, queue: EventQueue, told: EventsTold) -> String;
 
     /// Deletes the reply queue and closes the connection in good order. The supervisor bounds the time.
     async fn close(&self);

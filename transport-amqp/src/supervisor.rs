@@ -13,6 +13,7 @@ use crate::{
     calls::Calls,
     events::{LinkEvents, News},
     link::{Link, LinkFactory, OpenError, OpenErrorKind, Plan},
+    listeners::{Hearing, Listeners},
     settings::Settings,
     topology::Topology,
     watchdog::Watchdog,
@@ -26,6 +27,7 @@ pub(crate) struct Supervisor {
     settings: Arc<Settings>,
     topology: Topology,
     calls: Arc<Calls>,
+    listeners: Arc<Listeners>,
     state: watch::Sender<ConnectionState>,
     stop: watch::Receiver<bool>,
     #[cfg(feature = "tls")]
@@ -49,6 +51,7 @@ impl Supervisor {
         factory: Arc<dyn LinkFactory>,
         settings: Arc<Settings>,
         calls: Arc<Calls>,
+        listeners: Arc<Listeners>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         Self {
@@ -56,6 +59,7 @@ impl Supervisor {
             topology: Topology::new(&settings.app, &settings.rpc_exchange),
             settings,
             calls,
+            listeners,
             state: watch::Sender::new(ConnectionState::Connecting),
             stop,
             #[cfg(feature = "tls")]
@@ -174,6 +178,13 @@ impl Supervisor {
         self.admit(&session);
         tracing::debug!("connected");
         let mut watchdog = Watchdog::new(&self.settings, self.calls.clone(), session.link.clone());
+        let (listeners, calls) = (self.listeners.clone(), self.calls.clone());
+        let mut hearing = Hearing::new(
+            listeners,
+            calls,
+            session.link.clone(),
+            self.settings.max_reply_bytes,
+        );
         loop {
             let news = tokio::select! {
                 biased;
@@ -183,6 +194,7 @@ impl Supervisor {
                 }
                 Some(news) = session.news.recv() => news,
                 reason = watchdog.bite() => News::Lost(reason),
+                () = hearing.begin() => continue,
             };
             match news {
                 News::Blocked(reason) => {
@@ -218,6 +230,7 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         self.calls.close();
         self.calls.lose_all("the transport was closed");
+        self.listeners.clear();
         self.state.send_replace(ConnectionState::Closed);
     }
 }

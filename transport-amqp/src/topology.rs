@@ -1,5 +1,6 @@
 //! The names nameko gives to what it declares on a broker, and which refusals are final.
 
+use nameko_cachetools::Events;
 use uuid::Uuid;
 
 /// What a transport declares, under the same names for its whole life.
@@ -19,6 +20,33 @@ pub struct Topology {
     pub reply_queue: String,
     /// Its routing key.
     pub reply_key: String,
+}
+
+/// A queue for the events of one listener: exclusive, so that it ends with its connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventQueue {
+    /// nameko's `{service}.events`: topic, durable. One that is declared otherwise is taken as it is.
+    pub exchange: String,
+    /// `evt-{service}--{app}-{uuid}`.
+    pub name: String,
+    /// Keys to bind it by.
+    pub types: Vec<String>,
+}
+
+impl EventQueue {
+    pub(crate) fn new(app: &str, events: &Events) -> Self {
+        let (service, id) = (events.service(), Uuid::new_v4().simple());
+        let full = format!("evt-{service}--{app}-{id}");
+        Self {
+            exchange: events.exchange(),
+            name: if full.len() > 255 {
+                format!("evt--{app}-{id}")
+            } else {
+                full
+            },
+            types: events.types().to_vec(),
+        }
+    }
 }
 
 /// How long RabbitMQ keeps a reply queue that nobody consumes: nameko's 5 minutes.

@@ -4,7 +4,8 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nameko_cachetools::{
-    Clock, ConnectionState, Delivery, Request, Response, Timer, Transport, TransportError,
+    Clock, ConnectionState, Delivery, EventSource, Events, Listener, MAX_SERVICE_BYTES, Request, Response,
+    ServiceQueue, Timer, Transport, TransportError,
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -17,6 +18,7 @@ use crate::{
     events::Ticket,
     headers,
     link::Outgoing,
+    listeners::Listeners,
     settings::Settings,
     supervisor::{Session, Supervisor},
 };
@@ -33,6 +35,9 @@ pub struct AmqpTransport {
 struct Inner {
     settings: Arc<Settings>,
     calls: Arc<Calls>,
+    listeners: Arc<Listeners>,
+    /// One question about a service's queue at a time: each takes a channel.
+    asking: Semaphore,
     /// Room for bodies which the socket has not taken yet, in bytes.
     unsent: Arc<Semaphore>,
     state: watch::Receiver<ConnectionState>,
@@ -59,6 +64,7 @@ impl AmqpTransport {
         let Parts {
             settings,
             calls,
+            listeners,
             stop,
         } = parts;
         let unsent = settings.max_unsent_bytes.max(settings.max_request_bytes);
@@ -66,6 +72,8 @@ impl AmqpTransport {
             inner: Arc::new(Inner {
                 settings,
                 calls,
+                listeners,
+                asking: Semaphore::new(1),
                 unsent: Arc::new(Semaphore::new(unsent)),
                 state,
                 stop,
@@ -87,6 +95,7 @@ impl AmqpTransport {
 pub(crate) struct Parts {
     pub(crate) settings: Arc<Settings>,
     pub(crate) calls: Arc<Calls>,
+    pub(crate) listeners: Arc<Listeners>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -130,6 +139,23 @@ impl Transport for AmqpTransport {
         Clock::Coarse
     }
 
+    async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        if service.len() > MAX_SERVICE_BYTES {
+            return Some(ServiceQueue::Missing);
+        }
+        let _turn = self.inner.asking.try_acquire().ok()?;
+        let link = self.inner.calls.link()?;
+        let name = format!("rpc-{service}");
+        match timeout(QUEUE_LIMIT, link.service_queue(&name)).await {
+            Ok(Ok(queue)) => Some(queue),
+            Ok(Err(reason)) => {
+                tracing::debug!(reason, "a service's queue can't be looked at");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
     async fn close(&self, grace: Duration) {
         let Inner {
             calls,
@@ -152,6 +178,12 @@ impl Transport for AmqpTransport {
         if timeout(CLOSE_LIMIT, closed).await.is_err() {
             supervisor.abort();
         }
+    }
+}
+
+impl EventSource for AmqpTransport {
+    fn listen(&self, events: Events) -> Listener {
+        self.inner.listeners.add(&self.inner.settings.app, &events)
     }
 }
 
@@ -201,6 +233,9 @@ impl fmt::Debug for AmqpTransport {
             .finish()
     }
 }
+
+/// The contract's: whoever asks has waited long enough already.
+const QUEUE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is left of the second after `grace`, once the supervisor had its own limit.
 const CLOSE_LIMIT: Duration = Duration::from_millis(900);

@@ -148,6 +148,11 @@ impl LastWords {
         shown
     }
 
+    /// The reply code, if it said anything.
+    pub(crate) fn code(&self) -> Option<u16> {
+        self.lock().as_ref().map(|(code, _)| *code)
+    }
+
     /// What a failed set-up is taken for.
     pub(crate) fn explain(&self, error: &Error) -> OpenError {
         match self.lock().take() {

@@ -22,6 +22,7 @@
 //! | [`AmqprsTransport`] | the connection: one serves all proxies of a process; `Clone` |
 //! | [`AmqprsTransport::builder`], [`Builder`] | its limits, names and timeouts, each with its default and reason |
 //! | [`ConnectError`], [`InvalidUri`] | why there is none |
+//! | [`EventSource`](nameko_cachetools::EventSource) | hearing nameko's events |
 //! | [`Counters`] | requests in flight, late replies |
 //!
 //! # Behaviour
@@ -48,6 +49,7 @@
 //! This crate logs no argument, value or password, and amqprs logs nothing.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod connect;
 mod fields;
 mod link;

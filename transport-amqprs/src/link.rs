@@ -10,13 +10,15 @@ use amqprs::{
     error::Error,
 };
 use async_trait::async_trait;
-use nameko_cachetools::{Delivery, Response};
+use nameko_cachetools::{Delivery, Response, ServiceQueue};
 use nameko_cachetools_amqp::{
-    Delivered, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
+    Delivered, EventQueue, EventsTold, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS,
+    Topology,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
+    aside::{self, Missing},
     connect::{Home, LastWords, Watch, connect},
     fields::{headers, short},
     publisher::{Publisher, Unconfirmed, Verdicts},
@@ -35,9 +37,12 @@ pub(crate) struct Handle {
     questions: mpsc::UnboundedSender<Question>,
 }
 
-/// What the broker must answer. One is asked at a time: amqprs can't bear two on a channel, and none that is given up.
+/// What the broker must answer. One is asked at a time on a channel, and seen through: amqprs can't bear two at once, nor
+/// one that is given up.
 enum Question {
     Probe(oneshot::Sender<std::result::Result<u32, String>>),
+    ServiceQueue(String, oneshot::Sender<std::result::Result<ServiceQueue, String>>),
+    Listen(EventQueue, EventsTold, oneshot::Sender<String>),
     Close(oneshot::Sender<()>),
 }
 
@@ -56,18 +61,26 @@ impl AmqprsLink {
 impl Link for AmqprsLink {
     fn publish(&self, message: Outgoing) {
         if let Err(mpsc::error::SendError(message)) = self.handle.messages.send(message) {
-            message
-                .ticket
-                .failed(Delivery::NotSent, "the connection is closed");
+            message.ticket.failed(Delivery::NotSent, CLOSED);
         }
     }
 
     async fn probe(&self) -> std::result::Result<u32, String> {
         let (answer, answered) = oneshot::channel();
         self.ask(Question::Probe(answer));
-        answered
-            .await
-            .unwrap_or_else(|_| Err("the connection is closed".to_owned()))
+        answered.await.unwrap_or_else(|_| Err(CLOSED.to_owned()))
+    }
+
+    async fn service_queue(&self, name: &str) -> std::result::Result<ServiceQueue, String> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Question::ServiceQueue(name.to_owned(), answer));
+        answered.await.unwrap_or_else(|_| Err(CLOSED.to_owned()))
+    }
+
+    async fn listen(&self, queue: EventQueue, told: EventsTold) -> String {
+        let (over, ended) = oneshot::channel();
+        self.ask(Question::Listen(queue, told, over));
+        ended.await.unwrap_or_else(|_| CLOSED.to_owned())
     }
 
     async fn close(&self) {
@@ -80,6 +93,8 @@ impl Link for AmqprsLink {
         self.home.cut();
     }
 }
+
+pub(crate) const CLOSED: &str = "the connection is closed";
 
 /// The inside: everything of amqprs.
 pub(crate) struct Session {
@@ -119,7 +134,7 @@ impl Session {
         let channel = async || {
             let channel = connection.open_channel(None).await?;
             let verdicts = Verdicts {
-                events: events.clone(),
+                events: Some(events.clone()),
                 unconfirmed: unconfirmed.clone(),
                 last_words: last_words.clone(),
             };
@@ -164,7 +179,7 @@ impl Session {
             messages,
             mut questions,
         } = self;
-        let unconfirmed = publisher.unconfirmed.clone();
+        let (unconfirmed, missing) = (publisher.unconfirmed.clone(), Missing::default());
         tokio::spawn(publisher.run(messages));
         while let Some(question) = questions.recv().await {
             match question {
@@ -176,6 +191,13 @@ impl Session {
                     }
                     // Whoever asked may have given up meanwhile.
                     let _ = answer.send(consumers);
+                }
+                Question::ServiceQueue(name, answer) => {
+                    let look = aside::service_queue(connection.clone(), name, missing.clone());
+                    tokio::spawn(async move { answer.send(look.await) });
+                }
+                Question::Listen(queue, told, over) => {
+                    tokio::spawn(aside::listen(connection.clone(), queue, told, over));
                 }
                 Question::Close(done) => {
                     close(connection, &replies, &topology).await;

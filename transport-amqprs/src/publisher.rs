@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use crate::{
     connect::LastWords,
     fields::{short, table},
+    link::CLOSED,
 };
 
 /// Publishes one message after the other.
@@ -41,9 +42,7 @@ impl Publisher {
     /// the connection, and with the latter they vanish.
     async fn publish(&self, message: Outgoing) {
         if !(self.channel.is_open() && self.channel.is_connection_open()) {
-            return message
-                .ticket
-                .failed(Delivery::NotSent, "the connection is closed");
+            return message.ticket.failed(Delivery::NotSent, CLOSED);
         }
         let properties = properties(&message, &self.topology.reply_key);
         let route = message.route.to_string();
@@ -139,9 +138,11 @@ impl Unconfirmed {
 /// A broker that answers and never confirms must not fill the memory: some 100 bytes each.
 const MAX_UNCONFIRMED: usize = 100_000;
 
-/// Hears what the broker says about a channel. Its end is the link's.
+/// Hears what the broker says about a channel.
+#[derive(Default)]
 pub(crate) struct Verdicts {
-    pub(crate) events: LinkEvents,
+    /// If the channel's end is the link's.
+    pub(crate) events: Option<LinkEvents>,
     pub(crate) unconfirmed: Unconfirmed,
     pub(crate) last_words: LastWords,
 }
@@ -150,12 +151,16 @@ pub(crate) struct Verdicts {
 impl ChannelCallback for Verdicts {
     async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
         let said = self.last_words.note(close.reply_code(), close.reply_text());
-        self.events.lost(format!("the broker closed a channel: {said}"));
+        if let Some(events) = &self.events {
+            events.lost(format!("the broker closed a channel: {said}"));
+        }
         Ok(())
     }
 
     async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
-        self.events.lost("the broker cancelled the reply consumer");
+        if let Some(events) = &self.events {
+            events.lost("the broker cancelled the reply consumer");
+        }
         Ok(())
     }
 
@@ -174,8 +179,9 @@ impl ChannelCallback for Verdicts {
     }
 
     async fn publish_return(&mut self, _: &Channel, _: Return, properties: BasicProperties, _: Vec<u8>) {
-        self.events
-            .returned(properties.correlation_id().map(String::as_str));
+        if let Some(events) = &self.events {
+            events.returned(properties.correlation_id().map(String::as_str));
+        }
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nameko_cachetools::{Clock, ConnectionState, Request, Response, Transport, TransportError};
+use nameko_cachetools::{
+    Clock, ConnectionState, EventSource, Events, Listener, Request, Response, ServiceQueue, Transport,
+    TransportError,
+};
 use nameko_cachetools_amqp::{AmqpTransport, Builder, ConnectError, Counters};
 use tokio::sync::watch;
 
@@ -65,8 +68,18 @@ impl Transport for AmqprsTransport {
         self.0.clock()
     }
 
+    async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        self.0.service_queue(service).await
+    }
+
     async fn close(&self, grace: Duration) {
         self.0.close(grace).await;
+    }
+}
+
+impl EventSource for AmqprsTransport {
+    fn listen(&self, events: Events) -> Listener {
+        self.0.listen(events)
     }
 }
 

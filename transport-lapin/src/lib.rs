@@ -21,6 +21,7 @@
 //! | [`LapinTransport`] | the connection: one serves all proxies of a process; `Clone` |
 //! | [`LapinTransport::builder`], [`Builder`] | its limits, names and timeouts, each with its default and reason |
 //! | [`ConnectError`], [`InvalidUri`] | why there is none |
+//! | [`EventSource`](nameko_cachetools::EventSource) | hearing nameko's events |
 //! | [`Counters`] | requests in flight, late replies |
 //!
 //! # Behaviour
@@ -40,6 +41,7 @@
 //! bodies at `WARN`, the password at `TRACE`. Filter `lapin=error` in production.
 #![forbid(unsafe_code)]
 
+mod aside;
 mod connect;
 mod fields;
 mod link;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection, Consumer, Event, ExchangeKind, Result,
+    Channel, Connection, ConnectionStatus, Consumer, Event, ExchangeKind, Result,
     message::Delivery,
     options::{
         BasicConsumeOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
@@ -13,11 +13,14 @@ use lapin::{
     },
     types::{AMQPValue, FieldTable},
 };
-use nameko_cachetools::Response;
-use nameko_cachetools_amqp::{Delivered, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology};
+use nameko_cachetools::{Response, ServiceQueue};
+use nameko_cachetools_amqp::{
+    Delivered, EventQueue, EventsTold, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
+};
 use tokio::task::JoinSet;
 
 use crate::{
+    aside::{self, Missing},
     connect::Socket,
     fields::{headers, short},
     publisher::Publisher,
@@ -29,6 +32,7 @@ pub(crate) struct LapinLink {
     replies: Channel,
     topology: Topology,
     connection: Arc<Connection>,
+    missing: Missing,
     /// Ends with the link.
     _tasks: JoinSet<()>,
 }
@@ -43,7 +47,7 @@ impl LapinLink {
     ) -> Result<Self> {
         let connection = Arc::new(connection);
         let mut tasks = JoinSet::new();
-        tasks.spawn(watch(connection.events_listener(), events.clone()));
+        let news = connection.events_listener();
         let topology = plan.topology.clone();
         let replies = connection.create_channel().await?;
         declare(&replies, &topology).await?;
@@ -51,12 +55,15 @@ impl LapinLink {
         tasks.spawn(receive(consumer, events.clone()));
         let requests = connection.create_channel().await?;
         requests.confirm_select(ConfirmSelectOptions::default()).await?;
+        let channels = [replies.clone(), requests.clone()];
+        tasks.spawn(watch(news, connection.status().clone(), channels, events.clone()));
         Ok(Self {
             publisher: Publisher::start(requests, &topology, events, &mut tasks),
             socket,
             replies,
             topology,
             connection,
+            missing: Missing::default(),
             _tasks: tasks,
         })
     }
@@ -80,6 +87,14 @@ impl Link for LapinLink {
             .await
             .map(|queue| queue.consumer_count())
             .map_err(|error| error.to_string())
+    }
+
+    async fn service_queue(&self, name: &str) -> std::result::Result<ServiceQueue, String> {
+        aside::service_queue(&self.connection, name, &self.missing).await
+    }
+
+    async fn listen(&self, queue: EventQueue, told: EventsTold) -> String {
+        aside::listen(&self.connection, queue, told).await
     }
 
     async fn close(&self) {
@@ -163,13 +178,20 @@ fn delivered(delivery: Delivery) -> Delivered {
     }
 }
 
-async fn watch(news: impl futures_util::Stream<Item = Event>, events: LinkEvents) {
+/// Ends with the connection. The end of a channel is the link's, unless it is one that is opened for a while.
+async fn watch(
+    news: impl futures_util::Stream<Item = Event>,
+    connection: ConnectionStatus,
+    channels: [Channel; 2],
+    events: LinkEvents,
+) {
     let mut news = std::pin::pin!(news);
+    let is_whole = || connection.connected() && channels.iter().all(|channel| channel.status().connected());
     while let Some(event) = news.next().await {
         match event {
             Event::ConnectionBlocked(reason) => events.blocked(reason),
             Event::ConnectionUnblocked => events.unblocked(),
-            Event::Error(error) => events.lost(error.to_string()),
+            Event::Error(error) if !is_whole() => events.lost(error.to_string()),
             _ => {}
         }
     }

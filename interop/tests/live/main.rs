@@ -7,6 +7,7 @@ mod calls;
 mod context;
 mod directives;
 mod errors;
+mod events;
 mod formats;
 mod service_lost;
 mod typed_values;

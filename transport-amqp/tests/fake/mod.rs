@@ -17,11 +17,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use nameko_cachetools::{Request, Response, Route, Transport, TransportError};
+use nameko_cachetools::{Request, Response, Route, ServiceQueue, Transport, TransportError};
 use nameko_cachetools_amqp::{
-    AmqpTransport, Builder, Delivered, Link, LinkEvents, LinkFactory, OpenError, Outgoing, Plan,
+    AmqpTransport, Builder, Delivered, EventQueue, EventsTold, Link, LinkEvents, LinkFactory, OpenError,
+    Outgoing, Plan,
 };
-use tokio::task::JoinHandle;
+use tokio::{sync::oneshot, task::JoinHandle};
 
 /// What the next attempt to connect meets; `Works` when the script is over.
 pub enum Attempt {
@@ -59,6 +60,10 @@ pub struct FakeLink {
     /// `None`: no answer. `Some(n)`: n consumers.
     pub consumers: Mutex<Option<u32>>,
     pub probes: AtomicU32,
+    /// Queues that were asked for.
+    pub asked: Mutex<Vec<String>>,
+    /// Event queues, how to tell of events, and how to end it.
+    pub heard: Mutex<Vec<(EventQueue, EventsTold, oneshot::Sender<String>)>>,
     pub closes: AtomicU32,
     pub close_hangs: AtomicBool,
     pub aborted: AtomicBool,
@@ -115,6 +120,8 @@ impl LinkFactory for Broker {
             mood: Mutex::new(*lock(&self.mood)),
             consumers: Mutex::new(Some(1)),
             probes: AtomicU32::new(0),
+            asked: Mutex::default(),
+            heard: Mutex::default(),
             closes: AtomicU32::new(0),
             close_hangs: AtomicBool::new(false),
             aborted: AtomicBool::new(false),
@@ -168,6 +175,22 @@ impl Link for FakeLink {
             Some(consumers) => Ok(consumers),
             None => pending().await,
         }
+    }
+
+    async fn service_queue(&self, name: &str) -> Result<ServiceQueue, String> {
+        lock(&self.asked).push(name.to_owned());
+        let stalls = *lock(&self.mood) == Mood::Stalls;
+        match stalls {
+            true => pending().await,
+            false => Ok(ServiceQueue::Missing),
+        }
+    }
+
+    async fn listen(&self, queue: EventQueue, told: EventsTold) -> String {
+        told.begins();
+        let (over, ended) = oneshot::channel();
+        lock(&self.heard).push((queue, told, over));
+        ended.await.unwrap_or_else(|_| "the test is over".to_owned())
     }
 
     async fn close(&self) {

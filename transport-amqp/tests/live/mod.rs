@@ -2,6 +2,7 @@
 //! and `tests/leaks.rs`; what they test, these call `tested` and `Tested`.
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
+mod aside;
 mod calls;
 mod conformance;
 mod faults;
