@@ -15,6 +15,7 @@ macro_rules! pages {
 
 #[cfg(doctest)]
 pages! {
+    choosing_a_transport: "../../core/src/guide/choosing_a_transport.md",
     errors: "../../core/src/guide/errors.md",
     from_python: "../../core/src/guide/from_python.md",
     invalidation: "../../core/src/guide/invalidation.md",

@@ -11,6 +11,7 @@
 //! | [Values](values) | How do decimals, dates, big integers and NaN get across? |
 //! | [The wire](wire) | What exactly is sent, and which replies are understood? |
 //! | [Your own store](own_store) | How do I keep entries elsewhere? |
+//! | [Choosing a transport](choosing_a_transport) | lapin or amqprs? What differs, in figures and in faults? |
 //! | [Your own transport](own_transport) | How do I wrap the connection, or replace it? |
 
 #[doc = include_str!("strategies.md")]
@@ -39,6 +40,9 @@ pub mod wire {}
 
 #[doc = include_str!("own_store.md")]
 pub mod own_store {}
+
+#[doc = include_str!("choosing_a_transport.md")]
+pub mod choosing_a_transport {}
 
 #[doc = include_str!("own_transport.md")]
 pub mod own_transport {}
