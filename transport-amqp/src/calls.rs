@@ -36,6 +36,8 @@ pub(crate) struct Calls {
 struct Table {
     gate: Gate,
     waiting: HashMap<u128, Slot>,
+    /// The transport's own message, sent while no request may be.
+    trial: Option<(Uuid, oneshot::Sender<()>)>,
 }
 
 enum Gate {
@@ -78,6 +80,7 @@ impl Calls {
                     reason: "the first connection is being made".to_owned(),
                 }),
                 waiting: HashMap::new(),
+                trial: None,
             }),
             max_in_flight,
             drained: watch::Sender::new(false),
@@ -123,6 +126,13 @@ impl Calls {
             Gate::Open(link) => Some(link.clone()),
             _ => None,
         }
+    }
+
+    /// An id to send under although no request may be sent, and who is told when the broker has said something of it.
+    pub(crate) fn trial(&self) -> (Uuid, oneshot::Receiver<()>) {
+        let (id, (sender, answered)) = (Uuid::new_v4(), oneshot::channel());
+        self.lock().trial = Some((id, sender));
+        (id, answered)
     }
 
     /// A link is there: let requests in, unless the transport was closed meanwhile.
@@ -219,6 +229,9 @@ impl Calls {
     /// Ends one request; `false` if it doesn't wait any more, or never did.
     pub(crate) fn answer(&self, id: Uuid, answer: Answer) -> bool {
         let mut table = self.lock();
+        if let Some((_, trial)) = table.trial.take_if(|(trial, _)| *trial == id) {
+            return trial.send(()).is_ok();
+        }
         let slot = table.waiting.remove(&id.as_u128());
         self.note_if_drained(&table);
         drop(table);

@@ -30,7 +30,7 @@
 //! # How it works
 //! A **link** is one connection's life and is never repaired: whatever ends it (connection or channel closed, consumer
 //! cancelled, reply queue deleted, silence) fails all requests under way at once, and the supervisor opens another
-//! link, with growing pauses, under the same reply queue name. Requests register with a living link or are refused;
+//! link, with growing pauses and a reply queue of its own. Requests register with a living link or are refused;
 //! replies and returned messages find them by their own correlation id, 122 random bits used once. Publishing never
 //! waits for the broker's confirm.
 //!
@@ -45,6 +45,7 @@ mod events;
 mod headers;
 mod link;
 mod listeners;
+mod opening;
 mod paused;
 mod received;
 mod settings;

@@ -19,8 +19,8 @@ use crate::{
 /// Opens links.
 #[async_trait]
 pub trait LinkFactory: Send + Sync + 'static {
-    /// Connects, declares `plan.topology`, consumes the reply queue without acknowledgements, and turns publisher
-    /// confirms on.
+    /// Connects, declares `plan.topology`, consumes the reply queue without acknowledgements, deletes `plan.superseded`,
+    /// and turns publisher confirms on.
     ///
     /// The supervisor bounds the time and drops the future when it is spent: then nothing may be left, neither task
     /// nor thread nor socket.
@@ -74,6 +74,9 @@ pub struct Plan {
     pub address: Address,
     /// What to declare.
     pub topology: Topology,
+    /// The reply queue of the link before, to be deleted once this one consumes its own. It may be gone already, and
+    /// failing to delete it is no failure: it expires by itself.
+    pub superseded: Option<String>,
     /// To ask for from the broker; whole seconds, at least 4.
     pub heartbeat: Duration,
     /// Shown by the broker (client property `connection_name`).

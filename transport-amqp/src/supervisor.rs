@@ -1,21 +1,21 @@
-//! Keeps a transport connected: opens links one after the other, and watches each while it lives.
+//! Keeps a transport connected: watches each link while it lives, and what is opened after it.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use nameko_cachetools::{ConnectionState, Delivery, Timer, TransportError};
+use bytes::Bytes;
+use nameko_cachetools::{ConnectionState, Headers, Route};
 use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep, timeout},
+    sync::{oneshot, watch},
+    time::{Instant, timeout},
 };
-use uuid::Uuid;
 
 use crate::{
     calls::Calls,
-    events::{LinkEvents, News},
-    link::{Link, LinkFactory, OpenError, OpenErrorKind, Plan},
+    events::{News, Ticket},
+    link::{LinkFactory, OpenError, OpenErrorKind, Outgoing},
     listeners::{Hearing, Listeners},
+    opening::{Failure, Session},
     settings::Settings,
-    topology::Topology,
     watchdog::Watchdog,
 };
 
@@ -23,27 +23,23 @@ use crate::{
 const CLOSE_LIMIT: Duration = Duration::from_millis(600);
 
 pub(crate) struct Supervisor {
-    factory: Arc<dyn LinkFactory>,
-    settings: Arc<Settings>,
-    topology: Topology,
-    calls: Arc<Calls>,
+    pub(crate) factory: Arc<dyn LinkFactory>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) calls: Arc<Calls>,
     listeners: Arc<Listeners>,
     state: watch::Sender<ConnectionState>,
     stop: watch::Receiver<bool>,
     #[cfg(feature = "tls")]
-    tls: Option<Arc<rustls::ClientConfig>>,
-}
-
-/// An open link. Dropping it cuts the connection.
-pub(crate) struct Session {
-    link: Arc<dyn Link>,
-    events: mpsc::UnboundedSender<News>,
-    news: mpsc::UnboundedReceiver<News>,
+    pub(crate) tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 enum End {
     Stopped,
-    Lost(String),
+    Lost {
+        reason: String,
+        /// In whose words the broker was blocked when the link was given up: it may still be.
+        doubt: Option<String>,
+    },
 }
 
 impl Supervisor {
@@ -56,7 +52,6 @@ impl Supervisor {
     ) -> Self {
         Self {
             factory,
-            topology: Topology::new(&settings.app, &settings.rpc_exchange),
             settings,
             calls,
             listeners,
@@ -77,36 +72,6 @@ impl Supervisor {
         self.state.subscribe()
     }
 
-    /// Tries each address once; the first that works is taken.
-    pub(crate) async fn open(&self) -> Result<Session, Failure> {
-        let mut failure = Failure::from(OpenError::unreachable("no address"));
-        for address in &self.settings.addresses {
-            let plan = Plan {
-                address: address.clone(),
-                topology: self.topology.clone(),
-                heartbeat: self.settings.heartbeat,
-                connection_name: self.topology.reply_queue.clone(),
-                #[cfg(feature = "tls")]
-                tls: self.tls.clone().filter(|_| address.tls),
-            };
-            let (events, news) = mpsc::unbounded_channel();
-            let link_events = LinkEvents {
-                calls: self.calls.clone(),
-                news: events.clone(),
-                max_reply_bytes: self.settings.max_reply_bytes,
-            };
-            let limit = self.settings.connect_timeout;
-            failure = match timeout(limit, self.factory.open(plan, link_events)).await {
-                Ok(Ok(link)) => return Ok(Session { link, events, news }),
-                Ok(Err(error)) => Failure::from(error),
-                Err(_) => Failure::timeout(limit),
-            };
-            failure.reason = format!("{address}: {}", failure.reason);
-            tracing::debug!(reason = failure.reason, "no connection");
-        }
-        Err(failure)
-    }
-
     /// Lets requests in. Doing it twice does no harm.
     pub(crate) fn admit(&self, session: &Session) {
         self.calls.open(session.link.clone());
@@ -116,51 +81,33 @@ impl Supervisor {
     /// Runs until it is told to stop, or its owner is gone.
     pub(crate) async fn run(self, mut opened: Option<Session>) {
         let (mut stop, mut failures) = (self.stop.clone(), 0);
+        let (mut superseded, mut doubted) = (None, None);
         loop {
             let session = match opened.take() {
-                Some(session) => Ok(session),
+                Some(session) => session,
                 None => tokio::select! {
                     biased;
                     () = stopped(&mut stop) => return,
-                    session = self.open() => session,
+                    session = self.reopen(&mut failures, superseded.as_deref()) => session,
                 },
             };
-            let failure = match session {
-                Ok(session) => {
-                    let since = Instant::now();
-                    match self.serve(session, &mut stop).await {
-                        End::Stopped => return,
-                        End::Lost(reason) => {
-                            // A link that dies young is as bad as none: a broker may accept and drop us in a loop.
-                            if since.elapsed() > self.settings.backoff.cap {
-                                failures = 0;
-                            }
-                            Failure::from(OpenError::unreachable(reason))
-                        }
-                    }
-                }
-                Err(failure) => failure,
+            let since = Instant::now();
+            superseded = Some(session.reply_queue.clone());
+            let End::Lost { reason, doubt } = self.serve(session, &mut stop, doubted).await else {
+                return;
             };
+            doubted = doubt;
+            // A link that dies young is as bad as none: a broker may accept and drop us in a loop.
+            if since.elapsed() > self.settings.backoff.cap {
+                failures = 0;
+            }
             failures += 1;
-            self.report(&failure);
-            if failure.kind == OpenErrorKind::PausedClock {
-                return stopped(&mut stop).await;
-            }
-            let refused = failure.kind == OpenErrorKind::Refused;
-            let pause = self
-                .settings
-                .backoff
-                .pause(failures, refused, Uuid::new_v4().as_u64_pair().0);
-            tokio::select! {
-                biased;
-                () = stopped(&mut stop) => return,
-                () = sleep(pause) => {}
-            }
+            self.report(&Failure::from(OpenError::unreachable(reason)));
         }
     }
 
     /// Refuses requests with the failure; those under way (there are some only if a link was lost) end because of it.
-    fn report(&self, failure: &Failure) {
+    pub(crate) fn report(&self, failure: &Failure) {
         tracing::warn!(
             reason = failure.reason,
             refused = failure.kind == OpenErrorKind::Refused,
@@ -174,17 +121,31 @@ impl Supervisor {
     }
 
     /// Watches one link until it ends.
-    async fn serve(&self, mut session: Session, stop: &mut watch::Receiver<bool>) -> End {
-        self.admit(&session);
-        tracing::debug!("connected");
+    ///
+    /// A broker tells a new link that it is blocked only when something is published. In `doubt` of that the link is
+    /// tried with a message of our own, so that no caller has to find out by waiting.
+    async fn serve(
+        &self,
+        mut session: Session,
+        stop: &mut watch::Receiver<bool>,
+        doubt: Option<String>,
+    ) -> End {
         let mut watchdog = Watchdog::new(&self.settings, self.calls.clone(), session.link.clone());
-        let (listeners, calls) = (self.listeners.clone(), self.calls.clone());
         let mut hearing = Hearing::new(
-            listeners,
-            calls,
+            self.listeners.clone(),
+            self.calls.clone(),
             session.link.clone(),
             self.settings.max_reply_bytes,
         );
+        let (mut trial, mut blocked) = (None, doubt);
+        match &blocked {
+            None => self.admit(&session),
+            Some(reason) => {
+                self.block(&session, reason);
+                trial = Some(self.try_out(&session));
+            }
+        }
+        tracing::debug!("connected");
         loop {
             let news = tokio::select! {
                 biased;
@@ -193,34 +154,74 @@ impl Supervisor {
                     return End::Stopped;
                 }
                 Some(news) = session.news.recv() => news,
+                () = answered(&mut trial) => News::Unblocked,
                 reason = watchdog.bite() => News::Lost(reason),
                 () = hearing.begin() => continue,
             };
-            match news {
+            let reason = match news {
                 News::Blocked(reason) => {
                     tracing::warn!(reason, "the broker is blocked");
                     watchdog.blocked = true;
-                    self.calls.block(reason.clone(), session.events.clone());
-                    self.state.send_replace(ConnectionState::Blocked { reason });
+                    self.block(&session, &reason);
+                    blocked = Some(reason);
+                    continue;
                 }
                 News::Unblocked => {
                     watchdog.blocked = false;
+                    blocked = None;
                     self.admit(&session);
+                    continue;
                 }
-                News::Lost(reason) => return End::Lost(reason),
+                News::Lost(reason) => reason,
                 // Only cutting the connection takes a request back. Nothing else is lost: while the broker doesn't
                 // read, services can't publish replies either.
-                News::GivenUpUnread => {
-                    return End::Lost("a request was given up before the blocked broker read it".to_owned());
-                }
-            }
+                News::GivenUpUnread => "a request was given up before the blocked broker read it".to_owned(),
+            };
+            return End::Lost {
+                reason,
+                doubt: blocked,
+            };
         }
+    }
+
+    fn block(&self, session: &Session, reason: &str) {
+        self.calls.block(reason.to_owned(), session.events.clone());
+        self.state.send_replace(ConnectionState::Blocked {
+            reason: reason.to_owned(),
+        });
+    }
+
+    /// Publishes to nobody: a broker that reads returns it.
+    fn try_out(&self, session: &Session) -> oneshot::Receiver<()> {
+        let (id, answered) = self.calls.trial();
+        if let Ok(route) = Route::new("nameko-cachetools", "trial") {
+            session.link.publish(Outgoing {
+                route,
+                body: Bytes::new(),
+                headers: Headers::new(),
+                persistent: false,
+                expiration_ms: None,
+                correlation_id: id.hyphenated().to_string(),
+                ticket: Ticket {
+                    calls: self.calls.clone(),
+                    id,
+                    room: None,
+                },
+            });
+        }
+        answered
     }
 }
 
-impl Drop for Session {
-    fn drop(&mut self) {
-        self.link.abort();
+/// Waits until the broker has said something of the trial, once; for ever if there is none.
+async fn answered(trial: &mut Option<oneshot::Receiver<()>>) {
+    let Some(answered) = trial else {
+        return pending().await;
+    };
+    let told = answered.await;
+    *trial = None;
+    if told.is_err() {
+        pending().await // nobody knows of the trial any more
     }
 }
 
@@ -232,56 +233,6 @@ impl Drop for Supervisor {
         self.calls.lose_all("the transport was closed");
         self.listeners.clear();
         self.state.send_replace(ConnectionState::Closed);
-    }
-}
-
-/// Why there is no link.
-#[derive(Debug)]
-pub(crate) struct Failure {
-    reason: String,
-    kind: OpenErrorKind,
-    timeout: Option<Duration>,
-}
-
-impl Failure {
-    fn timeout(after: Duration) -> Self {
-        Self {
-            reason: format!("{} of {after:?} ran out", Timer::ConnectTimeout),
-            kind: OpenErrorKind::Unreachable,
-            timeout: Some(after),
-        }
-    }
-
-    /// What `connect` fails with.
-    pub(crate) fn connect_error(&self) -> TransportError {
-        match self.timeout {
-            Some(after) => TransportError::Timeout {
-                timer: Timer::ConnectTimeout,
-                after,
-                delivery: Delivery::NotSent,
-            },
-            None => self.gate_error(),
-        }
-    }
-
-    /// What requests fail with.
-    fn gate_error(&self) -> TransportError {
-        let reason = self.reason.clone();
-        match self.kind {
-            OpenErrorKind::Unreachable => TransportError::NotConnected { reason },
-            OpenErrorKind::Refused => TransportError::Refused { reason },
-            OpenErrorKind::PausedClock => TransportError::PausedClock,
-        }
-    }
-}
-
-impl From<OpenError> for Failure {
-    fn from(OpenError { reason, kind }: OpenError) -> Self {
-        Self {
-            reason,
-            kind,
-            timeout: None,
-        }
     }
 }
 

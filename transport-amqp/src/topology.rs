@@ -3,7 +3,7 @@
 use nameko_cachetools::Events;
 use uuid::Uuid;
 
-/// What a transport declares, under the same names for its whole life.
+/// What a link declares; its reply queue is its own, and never another link's.
 ///
 /// | object | name | declared as |
 /// |---|---|---|
@@ -16,7 +16,7 @@ pub struct Topology {
     /// reply to *its own* exchange.
     pub exchange: String,
     /// The queue replies come to. Not exclusive, as nameko's: it survives a lost connection for
-    /// [`REPLY_QUEUE_EXPIRES_MS`].
+    /// [`REPLY_QUEUE_EXPIRES_MS`], unless the next link deletes it.
     pub reply_queue: String,
     /// Its routing key.
     pub reply_key: String,

@@ -19,8 +19,9 @@ use crate::{
     headers,
     link::Outgoing,
     listeners::Listeners,
+    opening::Session,
     settings::Settings,
-    supervisor::{Session, Supervisor},
+    supervisor::Supervisor,
 };
 
 /// A nameko RPC transport over some AMQP library: what [`Builder`](crate::Builder) makes.

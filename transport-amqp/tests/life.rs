@@ -16,7 +16,7 @@ fn state(transport: &AmqpTransport) -> ConnectionState {
 
 /// Proves: T1, T5.
 #[tokio::test(start_paused = true)]
-async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_the_same_names() {
+async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_its_own_reply_queue() {
     let broker = Broker::new([]);
     let transport = broker.connect().await;
     let (calls, old) = (
@@ -50,7 +50,8 @@ async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_the_same_names() {
     pass(0.05).await;
     let new = broker.link();
     assert_eq!(broker.attempts(), 2);
-    assert_eq!(new.plan.topology, old.plan.topology);
+    assert_ne!(new.plan.topology.reply_queue, old.plan.topology.reply_queue);
+    assert_eq!(new.plan.superseded.as_ref(), Some(&old.plan.topology.reply_queue));
     assert!(state(&transport).is_ready());
     new.set(Mood::Echoes);
     assert_eq!(body(start(&transport, "4").await).await, "4");
@@ -106,6 +107,29 @@ async fn connecting_is_bounded_and_says_what_failed() {
         pass(3600.0).await;
         assert_eq!(broker.attempts(), 1, "nothing goes on behind");
     }
+}
+
+/// A network that swallows everything lets each attempt hang for 5 s: whoever is heard again is not waited for that
+/// long, and the second host not until the first has timed out.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_hang_are_overtaken() {
+    let broker = Broker::new((0..12).map(|_| Attempt::Hangs));
+    let builder = broker.builder().uri("amqp://a;amqp://b");
+    let transport = builder.connect_lazy().unwrap();
+    pass(0.0).await;
+    assert_eq!(broker.attempts(), 1);
+    pass(1.0).await;
+    assert_eq!(broker.attempts(), 2);
+    pass(30.0).await;
+    assert_eq!(broker.attempts(), 12 + 1, "and the next works");
+    assert!(state(&transport).is_ready());
+    assert_eq!(broker.links().len(), 1);
+
+    let broker = Broker::new([Attempt::Hangs]);
+    let transport = broker.builder().uri("amqp://a;amqp://b").connect_lazy().unwrap();
+    pass(1.0).await;
+    assert!(state(&transport).is_ready());
+    assert_eq!(broker.link().plan.address.host, "b");
 }
 
 /// Proves: R12.
@@ -252,6 +276,43 @@ async fn a_request_given_up_unread_is_taken_back_by_cutting_the_link() {
         settle().await;
         assert_eq!(link.is_aborted(), cut, "confirmed: {read}");
     }
+}
+
+/// A blocked broker tells a new link so only when something is published: no caller has to find it out by waiting.
+#[tokio::test(start_paused = true)]
+async fn after_a_cut_while_blocked_the_link_is_tried_before_requests_are() {
+    let broker = Broker::new([]);
+    let transport = broker.connect().await;
+    let call = start(&transport, "given up").await;
+    broker.link().events.blocked("low on memory");
+    settle().await;
+    broker.holds_trials.store(true, Ordering::SeqCst);
+    call.abort();
+    pass(0.05).await;
+    let link = broker.link();
+    assert_eq!(broker.attempts(), 2);
+    let trial = std::mem::take(&mut *link.trials.lock().unwrap());
+    assert_eq!(trial.len(), 1);
+    for told in [false, true] {
+        let refused = transport.request(request("x")).await.unwrap_err();
+        assert!(matches!(refused, TransportError::Blocked { .. }), "{refused:?}");
+        assert_eq!(
+            state(&transport),
+            ConnectionState::Blocked {
+                reason: "low on memory".to_owned()
+            }
+        );
+        if !told {
+            link.events.blocked("low on memory");
+            pass(60.0).await;
+        }
+    }
+    link.events.returned(Some(&trial[0].correlation_id));
+    settle().await;
+    assert!(state(&transport).is_ready());
+    assert_eq!(transport.counters().in_flight, 0);
+    link.set(Mood::Echoes);
+    assert_eq!(body(start(&transport, "x").await).await, "x");
 }
 
 /// Proves: T10.

@@ -29,7 +29,7 @@
 //! - nameko's exchange, reply queue, properties and headers, publisher confirms and the mandatory flag. A call waits
 //!   for its reply or its return, never for the confirm.
 //! - A lost connection ends the waiting calls at once, with an error that says whether they may have been executed;
-//!   then the transport reconnects by itself, under the same reply queue. It sends nothing twice.
+//!   then the transport reconnects by itself, with a new reply queue. It sends nothing twice.
 //! - Needs a tokio runtime, and lives on the one it was made on. One operating system thread per connection: amqprs runs
 //!   on it, and ends with it.
 //! - Feature `tls` (default): `amqps://` through rustls with ring; who is trusted is set by `Builder::tls`, the system's

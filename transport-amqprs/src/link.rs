@@ -144,6 +144,9 @@ impl Session {
         let replies = channel().await?;
         declare(&replies, &topology).await?;
         tokio::spawn(receive(consume(&replies, &topology).await?, events.clone()));
+        if let Some(superseded) = &plan.superseded {
+            forget(&connection, superseded).await;
+        }
         let requests = channel().await?;
         requests.confirm_select(ConfirmSelectArguments::default()).await?;
         let publisher = Publisher {
@@ -206,6 +209,20 @@ impl Session {
                 }
             }
         }
+    }
+}
+
+/// Deletes a queue that nobody needs any more, on a channel that may be closed for it.
+async fn forget(connection: &Connection, queue: &str) {
+    let deleted = async {
+        let channel = connection.open_channel(None).await?;
+        channel
+            .queue_delete(QueueDeleteArguments::new(short(queue)))
+            .await?;
+        channel.close().await
+    };
+    if let Err(error) = deleted.await {
+        tracing::debug!(%error, "an old reply queue was not deleted; it expires by itself");
     }
 }
 

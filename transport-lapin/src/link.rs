@@ -53,6 +53,9 @@ impl LapinLink {
         declare(&replies, &topology).await?;
         let consumer = consume(&replies, &topology).await?;
         tasks.spawn(receive(consumer, events.clone()));
+        if let Some(superseded) = &plan.superseded {
+            forget(&connection, superseded).await;
+        }
         let requests = connection.create_channel().await?;
         requests.confirm_select(ConfirmSelectOptions::default()).await?;
         let channels = [replies.clone(), requests.clone()];
@@ -113,6 +116,20 @@ impl Link for LapinLink {
 
     fn abort(&self) {
         self.socket.cut();
+    }
+}
+
+/// Deletes a queue that nobody needs any more, on a channel that may be closed for it.
+async fn forget(connection: &Connection, queue: &str) {
+    let deleted = async {
+        let channel = connection.create_channel().await?;
+        channel
+            .queue_delete(short(queue), QueueDeleteOptions::default())
+            .await?;
+        channel.close(200, short("done")).await
+    };
+    if let Err(error) = deleted.await {
+        tracing::debug!(%error, "an old reply queue was not deleted; it expires by itself");
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Broker {
     /// Of new links.
     pub mood: Mutex<Mood>,
     pub attempts: AtomicUsize,
+    /// Whether new links leave their transport's own trials unanswered.
+    pub holds_trials: AtomicBool,
 }
 
 /// Whatever the fake broker does with what is published.
@@ -56,6 +58,9 @@ pub struct FakeLink {
     pub plan: Plan,
     pub events: LinkEvents,
     pub published: Mutex<Vec<Outgoing>>,
+    /// Trials that were held.
+    pub trials: Mutex<Vec<Outgoing>>,
+    holds_trials: bool,
     pub mood: Mutex<Mood>,
     /// `None`: no answer. `Some(n)`: n consumers.
     pub consumers: Mutex<Option<u32>>,
@@ -117,6 +122,8 @@ impl LinkFactory for Broker {
             plan,
             events,
             published: Mutex::default(),
+            trials: Mutex::default(),
+            holds_trials: self.holds_trials.load(Ordering::SeqCst),
             mood: Mutex::new(*lock(&self.mood)),
             consumers: Mutex::new(Some(1)),
             probes: AtomicU32::new(0),
@@ -155,6 +162,12 @@ impl FakeLink {
 #[async_trait]
 impl Link for FakeLink {
     fn publish(&self, mut message: Outgoing) {
+        if message.route.service() == "nameko-cachetools" {
+            return match self.holds_trials {
+                true => lock(&self.trials).push(message),
+                false => self.events.returned(Some(&message.correlation_id)),
+            };
+        }
         let mood = *lock(&self.mood);
         if mood != Mood::Stalls {
             message.ticket.written();
