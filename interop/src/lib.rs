@@ -22,6 +22,7 @@
 //! | [`InteropBuilder`] | which packages, modules and configuration it runs with |
 //! | [`Packages`] | nameko 2, nameko 2 on an old kombu, nameko 3 |
 //! | [`PrivateBroker`] | a RabbitMQ node that a test may break |
+//! | [`Responder`] | a service in Rust, for what Python is too slow or too well-behaved for |
 //! | [`live`] | runs a live test, or says aloud why it can't |
 //! | [`Unavailable`] | why there is no service or no broker |
 //!
@@ -38,6 +39,7 @@ pub mod live;
 mod private_broker;
 mod process;
 mod rabbitmq_node;
+mod responder;
 mod services;
 mod unavailable;
 mod venv;
@@ -45,6 +47,7 @@ mod venv;
 pub use broker::{DEFAULT_AMQP_URI, amqp_uri};
 pub use launch::InteropBuilder;
 pub use private_broker::PrivateBroker;
+pub use responder::{Asked, Replies, Responder};
 pub use services::Interop;
 pub use unavailable::Unavailable;
 pub use venv::Packages;

@@ -63,13 +63,18 @@ pub fn private_broker(test: impl AsyncFnOnce(&mut PrivateBroker)) {
 ///
 /// # Panics
 /// When the test does, and after three minutes: a live test that hangs has failed.
-#[expect(clippy::panic, reason = "this is how a test fails")]
 pub fn run(test: impl Future<Output = ()>) {
-    if RUNTIME
-        .block_on(async { timeout(TEST_LIMIT, test).await })
-        .is_err()
-    {
-        panic!("the test hasn't ended after {TEST_LIMIT:?}");
+    run_within(TEST_LIMIT, test);
+}
+
+/// The same with another limit, for tests that wait for their turn.
+///
+/// # Panics
+/// As [`run`], after `limit`.
+#[expect(clippy::panic, reason = "this is how a test fails")]
+pub fn run_within(limit: Duration, test: impl Future<Output = ()>) {
+    if RUNTIME.block_on(async { timeout(limit, test).await }).is_err() {
+        panic!("the test hasn't ended after {limit:?}");
     }
 }
 

@@ -143,6 +143,6 @@ const PROGRAMS: [&str; 4] = [
     "/usr/local/opt/rabbitmq/sbin",
 ];
 const INSTALL: &str = "install it: apt-get install rabbitmq-server (ci.sh does)";
-const READY_LIMIT: Duration = Duration::from_secs(90);
+const READY_LIMIT: Duration = Duration::from_secs(180);
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
