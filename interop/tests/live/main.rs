@@ -9,6 +9,7 @@ mod directives;
 mod errors;
 mod events;
 mod formats;
+mod recordings;
 mod service_lost;
 mod typed_values;
 mod unlike_python;
