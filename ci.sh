@@ -9,7 +9,8 @@ usage: ./ci.sh [--long] [--install-tools] [--help]
 
 Formatting, clippy, all tests with doctests, docs, examples, licences and advisories, the minimum Rust version.
 Live tests run against RabbitMQ and real nameko services, and fail where they can't run (CI_LIVE=1). What is missing is
-installed (rabbitmq-server and python3-venv by apt-get, as root or with sudo) or made (virtual environments in target/).
+installed (rabbitmq-server, python3-venv and valgrind by apt-get, as root or with sudo) or made (virtual environments in
+target/).
 
   --long            more cases in property tests, longer example runs, and bugs planted for the explorer to find:
                     some 20 minutes more
@@ -47,6 +48,7 @@ main() {
     step 'Doctests' cargo test --workspace --locked --doc
     step 'Docs, warnings denied' env RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --all-features
     step 'Examples' cargo build --workspace --locked --examples
+    step 'Instructions per hit' check_instructions
     step 'Explorer' cargo run --release --locked --example explore -- --schedules "$SCHEDULES"
     step 'Interleavings' interleavings
     step 'Planted bugs, whether they could be' cargo run --locked --example mutants -- --check
@@ -142,6 +144,24 @@ outage() {
     if grep -E 'proxy=(cached|cache_first) .*errors=[1-9]' <<<"$lines" >&2; then
         echo 'a cached proxy met errors' >&2
         return 1
+    fi
+}
+
+# Counted by callgrind, which is exact whatever else the machine does; for the compiler that the baseline is of.
+check_instructions() {
+    local pinned toolchain=() output="$TARGET/instructions.out"
+    pinned=$(sed -n 's/^rustc //p' benches/baseline.txt)
+    command -v valgrind || apt_install valgrind
+    if [ "$(rustc --version | cut -d' ' -f2)" != "$pinned" ]; then
+        if ! rustup run "$pinned" rustc --version && ! rustup toolchain install --profile minimal "$pinned"; then
+            left_out "instructions per hit: the baseline is of Rust $pinned, which could not be installed"
+            return
+        fi
+        toolchain=("+$pinned")
+    fi
+    cargo "${toolchain[@]}" run --release --locked --package nameko-cachetools-benches --bin compare baseline | tee "$output"
+    if grep SKIPPED "$output"; then
+        left_out "instructions per hit: $(grep SKIPPED "$output")"
     fi
 }
 

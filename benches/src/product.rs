@@ -42,3 +42,27 @@ impl Search {
         }
     }
 }
+
+/// A reply of 215 bytes.
+pub const BOOK: &str = concat!(
+    r#"{"id": "the_odyssey", "title": "The Odyssey", "authors": ["Homer"], "price": 12.5, "stock": 7, "#,
+    r#""publisher": "Penguin", "isbn": "9780140268867", "pages": 541, "language": "en", "in_print": true, "#,
+    r#""tags": ["a", "bcd"]}"#
+);
+
+/// [`BOOK`], decoded.
+#[derive(Deserialize, Serialize, Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "plain data")]
+pub struct Book {
+    pub id: String,
+    pub title: String,
+    pub authors: Vec<String>,
+    pub price: f64,
+    pub stock: u32,
+    pub publisher: String,
+    pub isbn: String,
+    pub pages: u32,
+    pub language: String,
+    pub in_print: bool,
+    pub tags: Vec<String>,
+}

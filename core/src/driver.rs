@@ -338,7 +338,8 @@ where
     let value: T = wire::decode(route, body).ok()?;
     Some(Entry::decoded(&Arc::new(Slot {
         marks,
-        body: body.clone(),
+        // A copy keeps neither the message that it came in, nor a count of references to that.
+        body: Bytes::copy_from_slice(body),
         value,
     })))
 }

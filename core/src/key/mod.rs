@@ -183,7 +183,7 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     shown
 }
 
-#[inline]
+#[inline(always)]
 fn write<P: Serialize, K: Serialize>(
     encoder: &mut Encoder,
     prefix: &Prefix,

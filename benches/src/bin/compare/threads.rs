@@ -1,0 +1,124 @@
+//! Two threads at once, beside a bare `quick_cache`.
+
+use std::{
+    sync::{Arc, Barrier},
+    time::{Duration, Instant},
+};
+
+use nameko_cachetools_benches::{
+    KEYS, Rounds, Row, Warm,
+    product::{PRODUCT, Product},
+    ready::{self, ReadyKey},
+    runtime, thread_time, zipf,
+};
+
+use crate::Rows;
+
+const MANY: u64 = 100_000;
+
+/// A window counts if both threads were on a core for so much of it: else one waited for a core, not for the other.
+const ON_CORE: f64 = 0.96;
+
+/// How many windows that count are wanted, and how many are tried.
+const WANTED: usize = 31;
+const TRIED: usize = 2_000;
+
+pub(crate) fn rows() -> Rows {
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return Err("there is one core".to_owned());
+    }
+    let zipf = zipf(MANY, 1 << 18, 2);
+    Ok(vec![
+        row("two threads, 100,000 keys, Zipf", MANY, &zipf, (1.2, 1.05))?,
+        row("two threads, one hot key", KEYS, &[0], (1.4, 1.25))?,
+    ])
+}
+
+fn row(name: &str, keys: u64, trace: &[u64], target: (f64, f64)) -> Result<Row, String> {
+    let warm = Warm::new::<Product, _>(PRODUCT, keys, |n| (n,));
+    let ready = ReadyKey::list(keys);
+    let quick = ready::quick_cache(keys);
+    let product = Arc::new(serde_json::from_str::<Product>(PRODUCT).expect("a product"));
+    ready
+        .iter()
+        .for_each(|key| quick.insert(key.clone(), Arc::new(Product::clone(&product))));
+    let at = |n: usize| trace[n % trace.len()];
+    let ours = |start: usize, number: usize| {
+        let runtime = runtime();
+        move |proxy: &nameko_cachetools::CacheFirstRpcProxy| {
+            runtime.block_on(async {
+                for n in start..start + number {
+                    let reply = proxy.call::<Product, _>("get", (at(n),)).await;
+                    std::hint::black_box(reply.map_or(0, |product| product.stock));
+                }
+            });
+        }
+    };
+    let number = if keys == KEYS { 20_000 } else { 8_000 };
+    let (mut all, mut tried) = (vec![Vec::new(), Vec::new()], 0);
+    while all.iter().any(|times| times.len() < WANTED) {
+        tried += 1;
+        if tried > TRIED {
+            return Err(format!("{name}: the machine is too busy for two threads at once"));
+        }
+        let windows = [
+            window(|start| {
+                let run = ours(start, number);
+                let proxy = &warm.proxy;
+                move || run(proxy)
+            }),
+            window(|start| {
+                let (quick, ready) = (&quick, &ready);
+                move || {
+                    for n in start..start + number {
+                        let product = quick.get(&ready[at(n) as usize]);
+                        std::hint::black_box(product.map_or(0, |product| product.stock));
+                    }
+                }
+            }),
+        ];
+        if let [Some(ours), Some(peer)] = windows {
+            all[0].push(ours / number as f64);
+            all[1].push(peer / number as f64);
+        }
+    }
+    let rounds = Rounds::of(all);
+    Ok(Row::ratio(
+        format!("{name}, against a bare quick_cache"),
+        "ns",
+        (rounds.median(0), rounds.median(1)),
+    )
+    .measured(rounds.ratio(0, 1))
+    .target(target.0, target.1))
+}
+
+/// Runs the same on two threads at once, each from a place of its own, and takes the mean of their processor times, if
+/// both were running all the time.
+fn window<W: FnOnce() + Send>(work: impl Fn(usize) -> W) -> Option<f64> {
+    let barrier = Barrier::new(2);
+    let times: Vec<(Duration, Duration)> = std::thread::scope(|threads| {
+        let started: Vec<_> = [0, 77_777]
+            .map(|start| (work(start), &barrier))
+            .into_iter()
+            .map(|(work, barrier)| {
+                threads.spawn(move || {
+                    barrier.wait();
+                    #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
+                    let (wall, cpu) = (Instant::now(), thread_time());
+                    work();
+                    (thread_time() - cpu, wall.elapsed())
+                })
+            })
+            .collect();
+        started
+            .into_iter()
+            .map(|thread| thread.join().expect("no thread panics"))
+            .collect()
+    });
+    let on_core = |(cpu, wall): &(Duration, Duration)| cpu.as_secs_f64() / wall.as_secs_f64() >= ON_CORE;
+    let cpu: Duration = times.iter().map(|(cpu, _)| *cpu).sum();
+    times
+        .iter()
+        .all(on_core)
+        .then(|| cpu.as_nanos() as f64 / times.len() as f64)
+}
