@@ -63,7 +63,8 @@ mod scheduled {
                 None => true,
                 Some(running) => running.as_mut().poll(cx).is_ready(),
             };
-            if is_over || ENDING.with_borrow_mut(|ending| ending.remove(&current::me().into())) {
+            let is_ending = ENDING.with_borrow_mut(|ending| ending.remove(&current::me().into()));
+            if is_over || is_ending {
                 future = None;
                 return Poll::Ready(());
             }

@@ -25,6 +25,7 @@ mod stage;
 fn main() -> std::process::ExitCode {
     run::main(&[
         ("flight: calm", flight::calm),
+        ("flight: leaving", flight::leaving_and_staying),
         ("flight: restless", flight::restless),
         ("flight: refreshing", flight::refreshing),
         ("invalidation: versions", invalidation::versions),

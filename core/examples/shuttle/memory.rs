@@ -164,10 +164,10 @@ pub(crate) fn full() {
         .map(|task| {
             let store = store.clone();
             thread::spawn(move || {
-                for _ in 0..OPERATIONS {
+                for operation in 0..OPERATIONS {
                     let number = below(4);
                     let key = Key::from_bytes(number.to_string());
-                    if below(3) > 0 {
+                    if operation == 0 || below(3) > 0 {
                         let put = block_on(
                             store.put(&key, Entry::new(Moment::from_nanos(task), number.to_string())),
                         );

@@ -26,13 +26,15 @@ const DEPTH: usize = 3;
 
 struct Arguments {
     schedules: usize,
+    /// Of each scenario, rather than in all.
+    each: Option<usize>,
     only: String,
     replay: Option<String>,
 }
 
 pub(crate) fn main(scenarios: &'static [Scenario]) -> ExitCode {
     let Some(arguments) = arguments() else {
-        eprintln!("usage: shuttle --schedules N [--only NAME [--replay SCHEDULE]]");
+        eprintln!("usage: shuttle --schedules N | --each N [--only NAME [--replay SCHEDULE]]");
         return ExitCode::from(2);
     };
     let chosen: Vec<Scenario> = scenarios
@@ -46,7 +48,10 @@ pub(crate) fn main(scenarios: &'static [Scenario]) -> ExitCode {
         });
         return ExitCode::SUCCESS;
     }
-    let (schedules, violations) = explore(&chosen, arguments.schedules);
+    let each = arguments
+        .each
+        .unwrap_or(arguments.schedules.div_ceil(chosen.len().max(1)));
+    let (schedules, violations) = explore(&chosen, each);
     println!("shuttle: schedules={schedules} violations={violations}");
     if violations == 0 && schedules > 0 {
         ExitCode::SUCCESS
@@ -55,9 +60,8 @@ pub(crate) fn main(scenarios: &'static [Scenario]) -> ExitCode {
     }
 }
 
-/// How many schedules were run, at least `schedules`, and how many scenarios failed.
-fn explore(scenarios: &[Scenario], schedules: usize) -> (usize, usize) {
-    let each = schedules.div_ceil(scenarios.len().max(1));
+/// How many schedules were run in all, and how many scenarios failed.
+fn explore(scenarios: &[Scenario], each: usize) -> (usize, usize) {
     let chunks: Vec<_> = (0..each.div_ceil(CHUNK))
         .flat_map(|chunk| scenarios.iter().map(move |scenario| (chunk, *scenario)))
         .collect();
@@ -104,6 +108,7 @@ fn run(scheduler: impl Scheduler + 'static, scenario: fn()) -> Option<usize> {
 fn arguments() -> Option<Arguments> {
     let mut arguments = Arguments {
         schedules: 10_000,
+        each: None,
         only: String::new(),
         replay: None,
     };
@@ -112,6 +117,7 @@ fn arguments() -> Option<Arguments> {
         let value = given.next()?;
         match name.as_str() {
             "--schedules" => arguments.schedules = value.parse().ok()?,
+            "--each" => arguments.each = Some(value.parse().ok()?),
             "--only" => arguments.only = value,
             "--replay" => arguments.replay = Some(value),
             _ => return None,
