@@ -1,13 +1,15 @@
-//! Plants bugs in a copy of the library, one at a time, and has the explorer look for each.
+//! Plants bugs in a copy of the library, one at a time, and has the explorer look for each; for bugs that hide between
+//! two locks, core's example `shuttle`.
 //!
 //! ```sh
-//! cargo run --example mutants                     # all of planted.txt: some 7 minutes
+//! cargo run --example mutants                     # all of them: some 10 minutes
 //! cargo run --example mutants -- "off by one"     # those whose names contain this
+//! cargo run --example mutants -- interleaved      # one of the two lists
 //! cargo run --example mutants -- --check          # plants none, and says whether all could be: at once
 //! ```
 //!
-//! Nothing of it ever ships: the bugs are texts, put into copies of the files beneath `target/mutants`. A bug counts as
-//! found if one of 20,000 schedules breaks an invariant; the last line counts.
+//! Nothing of it ever ships: the bugs are texts (`planted.txt`, `interleaved.txt`), put into copies of the files beneath
+//! `target/mutants`. A bug counts as found if one of 20,000 schedules breaks an invariant; the last line counts.
 
 use std::{
     env, fs, io,
@@ -15,7 +17,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-/// How many schedules may be needed to find a bug.
+/// How many schedules may be needed to find a bug: of the explorer, or of each scenario of the scheduler.
 const SCHEDULES: &str = "20000";
 /// In seconds: far more than that many schedules take. A bug may make a run hang.
 const LIMIT: &str = "300";
@@ -26,13 +28,36 @@ struct Mutant {
     file: String,
     original: String,
     planted: String,
+    list: List,
 }
+
+/// Bugs of one kind, and who finds something wrong in a copy of the library.
+#[derive(Clone, Copy)]
+struct List {
+    name: &'static str,
+    text: &'static str,
+    finds: fn(&Path) -> Result<bool, String>,
+}
+
+const LISTS: [List; 2] = [
+    List {
+        name: "planted",
+        text: include_str!("planted.txt"),
+        finds: explorer_finds,
+    },
+    List {
+        name: "interleaved",
+        text: include_str!("interleaved.txt"),
+        finds: scheduler_finds,
+    },
+];
 
 fn main() -> ExitCode {
     let wanted = env::args().nth(1).unwrap_or_default();
-    let mutants: Vec<_> = parsed(include_str!("planted.txt"))
+    let mutants: Vec<_> = LISTS
         .into_iter()
-        .filter(|m| m.name.contains(&wanted))
+        .flat_map(parsed)
+        .filter(|mutant| mutant.list.name == wanted || mutant.name.contains(&wanted))
         .collect();
     if wanted == "--check" {
         return check();
@@ -55,7 +80,7 @@ fn main() -> ExitCode {
 
 /// Whether every bug's text stands where it should, once.
 fn check() -> ExitCode {
-    let mutants = parsed(include_str!("planted.txt"));
+    let mutants: Vec<_> = LISTS.into_iter().flat_map(parsed).collect();
     let errors: Vec<_> = mutants
         .iter()
         .filter_map(|mutant| text_of(&workspace(), mutant).err())
@@ -72,8 +97,10 @@ fn check() -> ExitCode {
 fn look_for(mutants: &[Mutant]) -> Result<usize, String> {
     let (source, copy) = (workspace(), workspace().join("target/mutants/copy"));
     copy_all(&source, &copy).map_err(|error| format!("{}: {error}", copy.display()))?;
-    if explorer_finds(&copy)? {
-        return Err("the explorer finds something without any bug planted: see that first".to_owned());
+    for list in LISTS {
+        if mutants.iter().any(|mutant| mutant.list.name == list.name) && (list.finds)(&copy)? {
+            return Err("something is found without any bug planted: see that first".to_owned());
+        }
     }
     let mut found = 0;
     for mutant in mutants {
@@ -90,7 +117,7 @@ fn planted(copy: &Path, mutant: &Mutant) -> Result<bool, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let text = text_of(copy, mutant)?;
     fs::write(&path, text.replace(&mutant.original, &mutant.planted)).map_err(failed)?;
-    let found = explorer_finds(copy).map_err(|error| format!("\"{}\": {error}", mutant.name));
+    let found = (mutant.list.finds)(copy).map_err(|error| format!("\"{}\": {error}", mutant.name));
     fs::write(&path, text).map_err(failed)?;
     found
 }
@@ -106,13 +133,11 @@ fn text_of(copy: &Path, mutant: &Mutant) -> Result<String, String> {
     Err(format!("\"{name}\": its text has to stand in {file} once"))
 }
 
-/// Whether the explorer finds anything wrong in this copy.
 fn explorer_finds(copy: &Path) -> Result<bool, String> {
     let cargo = |arguments: &[&str]| {
-        let output = Command::new("timeout")
+        let mut command = cargo(copy, "target");
+        command
             .args([
-                LIMIT,
-                "cargo",
                 "test",
                 "--offline",
                 "--package",
@@ -121,22 +146,61 @@ fn explorer_finds(copy: &Path) -> Result<bool, String> {
                 "explore",
             ])
             .args(arguments)
-            .current_dir(copy)
-            .env("CARGO_TARGET_DIR", workspace().join("target/mutants/target"))
             .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
-            .env("EXPLORE_COUNT", SCHEDULES)
-            .output();
-        output.map_err(|error| error.to_string())
+            .env("EXPLORE_COUNT", SCHEDULES);
+        command
     };
-    let built = cargo(&["--no-run"])?;
-    if !built.status.success() {
-        return Err(format!(
-            "it does not compile\n{}",
-            String::from_utf8_lossy(&built.stderr)
-        ));
+    built(cargo(&["--no-run"]))?;
+    Ok(!ends_well(cargo(&["machine::"]))?)
+}
+
+fn scheduler_finds(copy: &Path) -> Result<bool, String> {
+    let cargo = |verb: &str, arguments: &[&str]| {
+        let mut command = cargo(copy, "shuttle");
+        command
+            .args([
+                verb,
+                "--offline",
+                "--profile",
+                "fast",
+                "--package",
+                "nameko-cachetools",
+                "--example",
+                "shuttle",
+            ])
+            .args(arguments)
+            .env("RUSTFLAGS", "--cfg shuttle");
+        command
+    };
+    built(cargo("build", &[]))?;
+    Ok(!ends_well(cargo("run", &["--", "--each", SCHEDULES]))?)
+}
+
+/// cargo within limits, and with a target folder of its own.
+fn cargo(copy: &Path, target: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command.args([LIMIT, "cargo"]).current_dir(copy).env(
+        "CARGO_TARGET_DIR",
+        workspace().join("target/mutants").join(target),
+    );
+    command
+}
+
+fn built(mut cargo: Command) -> Result<(), String> {
+    let output = cargo.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
     }
-    Ok(!cargo(&["machine::"])?.status.success())
+    Err(format!(
+        "it does not compile\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+fn ends_well(mut cargo: Command) -> Result<bool, String> {
+    let output = cargo.output().map_err(|error| error.to_string())?;
+    Ok(output.status.success())
 }
 
 /// The files that git knows, and those that it would take in.
@@ -181,17 +245,18 @@ fn workspace() -> PathBuf {
         .map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-fn parsed(text: &str) -> Vec<Mutant> {
-    let blocks = text
+fn parsed(list: List) -> Vec<Mutant> {
+    let blocks = list
+        .text
         .split("\n\n")
         .skip(1)
         .filter(|block| !block.trim().is_empty());
     blocks
-        .map(|block| mutant(block.trim_start_matches('\n')))
+        .map(|block| mutant(block.trim_start_matches('\n'), list))
         .collect()
 }
 
-fn mutant(block: &str) -> Mutant {
+fn mutant(block: &str, list: List) -> Mutant {
     let side = |mark: &str| {
         let lines: Vec<_> = block.lines().filter_map(|line| line.strip_prefix(mark)).collect();
         lines.join("\n")
@@ -202,5 +267,6 @@ fn mutant(block: &str) -> Mutant {
         file: lines.next().unwrap_or_default(),
         original: side("< "),
         planted: side("> "),
+        list,
     }
 }

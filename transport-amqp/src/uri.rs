@@ -223,7 +223,6 @@ mod tests {
         }
     }
 
-    /// Proves: R12.
     #[test]
     fn plain_text_is_exposed_unless_it_stays_on_this_machine() {
         let exposed = |uri: &str| Address::parse(uri).unwrap()[0].is_exposed();
@@ -241,6 +240,7 @@ mod tests {
         }
     }
 
+    /// Proves: R12.
     #[test]
     fn neither_user_nor_password_is_shown() {
         let address = Address::parse("amqp://canary:canary@h/v").unwrap().remove(0);
