@@ -154,3 +154,102 @@ impl<P: Policy + ?Sized> Policy for Arc<P> {
         (**self).reply_directives()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::Route;
+
+    /// A policy that says only what it has to, and differently each time.
+    #[derive(Debug)]
+    struct Least(bool);
+
+    impl Policy for Least {
+        fn reads_first(&self) -> bool {
+            self.0
+        }
+
+        fn plan(&self, age: Duration) -> Plan {
+            Plan::FetchOrServe { patience: Some(age) }
+        }
+
+        fn fresh_for(&self) -> Duration {
+            Duration::from_secs(1)
+        }
+
+        fn may_stand_in(&self, age: Duration) -> bool {
+            age.is_zero() == self.0
+        }
+
+        fn masks(&self, _: &CallError) -> bool {
+            self.0
+        }
+
+        fn is_definitive(&self, _: &CallError) -> bool {
+            self.0
+        }
+
+        fn failover_timeout(&self) -> Option<Duration> {
+            self.0.then_some(Duration::from_secs(2))
+        }
+
+        fn call_timeout(&self) -> Option<Duration> {
+            self.0.then_some(Duration::from_secs(3))
+        }
+
+        fn single_flight(&self) -> bool {
+            self.0
+        }
+
+        fn breaker(&self) -> Option<Breaker> {
+            self.0.then(|| Breaker::default().after_failures(7))
+        }
+    }
+
+    /// All that a policy says.
+    fn said(policy: &dyn Policy) -> String {
+        let route = Route::new("s", "m").unwrap();
+        let (error, age) = (CallError::UnknownService { route }, Duration::from_secs(9));
+        let decisions = (
+            (policy.reads_first(), policy.plan(age), policy.may_stand_in(age)),
+            (policy.masks(&error), policy.is_definitive(&error)),
+            (
+                policy.single_flight(),
+                policy.breaker(),
+                policy.reply_directives(),
+            ),
+        );
+        let limits = (
+            (policy.fresh_for(), policy.serves_below(), policy.jitter()),
+            (policy.failover_timeout(), policy.call_timeout()),
+            (policy.adaptive(), policy.negative_for()),
+        );
+        format!("{decisions:?} {limits:?}")
+    }
+
+    #[test]
+    fn what_a_policy_does_not_say_is_the_least() {
+        let policy = Least(true);
+        assert_eq!(
+            (policy.jitter(), policy.serves_below()),
+            (Duration::ZERO, Duration::ZERO)
+        );
+        assert_eq!((policy.negative_for(), policy.adaptive().is_none()), (None, true));
+        assert!(!policy.reply_directives());
+    }
+
+    #[test]
+    fn a_shared_policy_says_what_it_says_itself() {
+        let rich = CacheFirst::fresh_for(Duration::from_secs(4))
+            .jitter(0.5)
+            .adaptive(Adaptive::default())
+            .negative_for(Duration::from_secs(5))
+            .reply_directives(true);
+        let rich: Arc<dyn Policy> = Arc::new(rich);
+        assert_eq!(said(&Arc::clone(&rich)), said(&*rich));
+        for flag in [true, false] {
+            assert_eq!(said(&Arc::new(Least(flag))), said(&Least(flag)));
+        }
+        assert_ne!(said(&Least(true)), said(&Least(false)));
+    }
+}
