@@ -63,27 +63,16 @@ impl Publisher {
     }
 }
 
-/// Whose confirm is awaited, by delivery tag.
+/// Whose confirm is awaited.
 #[derive(Clone, Default)]
-pub(crate) struct Unconfirmed(Arc<Mutex<Tags>>);
-
-#[derive(Default)]
-struct Tags {
-    /// The broker counts the messages of a channel from 1, and so do we.
-    last: u64,
-    /// The last one that is in amqprs's queue.
-    queued: u64,
-    tickets: BTreeMap<u64, Ticket>,
-}
+pub(crate) struct Unconfirmed(Arc<Mutex<Tags<Ticket>>>);
 
 impl Unconfirmed {
     /// The next message's: its confirm may come before `basic_publish` returns. Whether there is room for more.
     fn expect(&self, ticket: Ticket) -> bool {
         let mut tags = self.lock();
-        tags.last += 1;
-        let tag = tags.last;
-        tags.tickets.insert(tag, ticket);
-        tags.tickets.len() < MAX_UNCONFIRMED
+        tags.expect(ticket);
+        tags.waiting.len() < MAX_UNCONFIRMED
     }
 
     fn queued(&self) {
@@ -93,12 +82,12 @@ impl Unconfirmed {
 
     /// The last message was not even queued.
     fn take_back(&self, error: &Error) {
-        let ticket = {
+        let taken = {
             let mut tags = self.lock();
             let last = tags.last;
-            tags.tickets.remove(&last)
+            tags.take(last, false)
         };
-        if let Some(ticket) = ticket {
+        for ticket in taken {
             ticket.failed(Delivery::NotSent, error.to_string());
         }
     }
@@ -111,27 +100,56 @@ impl Unconfirmed {
     /// The broker has read what was queued before the mark. When the socket took it, amqprs doesn't say.
     pub(crate) fn read_up_to(&self, mark: u64) {
         let mut tags = self.lock();
-        tags.tickets
-            .range_mut(..=mark)
-            .for_each(|(_, ticket)| ticket.written());
+        let read = tags.waiting.range_mut(..=mark);
+        read.for_each(|(_, ticket)| ticket.written());
     }
 
     fn take(&self, tag: u64, multiple: bool) -> Vec<Ticket> {
-        let mut tags = self.lock();
+        self.lock().take(tag, multiple)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tags<Ticket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits for confirms, by delivery tag.
+struct Tags<T> {
+    /// The broker counts the messages of a channel from 1, and so do we.
+    last: u64,
+    /// The last one that is in amqprs's queue.
+    queued: u64,
+    waiting: BTreeMap<u64, T>,
+}
+
+impl<T> Tags<T> {
+    fn expect(&mut self, what: T) {
+        self.last += 1;
+        self.waiting.insert(self.last, what);
+    }
+
+    /// What a confirm is about: one message; or, with `multiple`, all up to it, or all if the tag is 0.
+    fn take(&mut self, tag: u64, multiple: bool) -> Vec<T> {
         if !multiple {
-            return tags.tickets.remove(&tag).into_iter().collect();
+            return self.waiting.remove(&tag).into_iter().collect();
         }
-        let later = match tag {
-            0 => BTreeMap::new(), // all of them
-            tag => tags.tickets.split_off(&(tag + 1)),
+        let later = match tag.checked_add(1) {
+            Some(next) if tag > 0 => self.waiting.split_off(&next),
+            _ => BTreeMap::new(),
         };
-        std::mem::replace(&mut tags.tickets, later)
+        std::mem::replace(&mut self.waiting, later)
             .into_values()
             .collect()
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Tags> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+impl<T> Default for Tags<T> {
+    fn default() -> Self {
+        Self {
+            last: 0,
+            queued: 0,
+            waiting: BTreeMap::new(),
+        }
     }
 }
 
@@ -200,4 +218,37 @@ fn properties(message: &Outgoing, reply_to: &str) -> BasicProperties {
         properties.with_expiration(&ms.to_string());
     }
     properties
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn five() -> Tags<char> {
+        let mut tags = Tags::default();
+        "abcde".chars().for_each(|what| tags.expect(what));
+        tags
+    }
+
+    #[test]
+    fn a_confirm_is_for_one_message_or_for_all_up_to_it() {
+        let mut tags = five();
+        assert_eq!(tags.take(2, false), ['b']);
+        assert_eq!(tags.take(2, false), [], "a second one is for nobody");
+        assert_eq!(tags.take(3, true), ['a', 'c']);
+        assert_eq!(tags.take(3, true), []);
+        assert_eq!(tags.take(9, false), [], "for a message that never was");
+        tags.expect('f');
+        assert_eq!(tags.take(u64::MAX, true), ['d', 'e', 'f']);
+        assert!(tags.waiting.is_empty());
+    }
+
+    #[test]
+    fn zero_is_all_of_them() {
+        let mut tags = five();
+        assert_eq!(tags.take(0, false), []);
+        assert_eq!(tags.take(0, true).len(), 5);
+        tags.expect('f');
+        assert_eq!(tags.take(6, false), ['f'], "the count goes on");
+    }
 }
