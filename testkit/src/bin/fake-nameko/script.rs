@@ -1,0 +1,197 @@
+//! The script: rules as TOML.
+
+use std::time::Duration;
+
+use nameko_cachetools_testkit::{Answer, FakeBroker, When};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// A whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Script {
+    #[serde(default)]
+    pub(crate) seed: u64,
+    #[serde(default = "nameko_rpc")]
+    pub(crate) rpc_exchange: String,
+    #[serde(default)]
+    on: Vec<On>,
+}
+
+/// One rule.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct On {
+    call: String,
+    args: Option<Vec<Value>>,
+    kwargs: Option<Map<String, Value>>,
+    #[serde(default)]
+    context: Map<String, Value>,
+    expect: Option<u64>,
+    after_ms: Option<After>,
+    reply: Option<Value>,
+    error: Option<Raised>,
+    fault: Option<Fault>,
+    sequence: Option<Vec<Step>>,
+}
+
+/// One answer of a sequence.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    after_ms: Option<u64>,
+    reply: Option<Value>,
+    error: Option<Raised>,
+    fault: Option<Fault>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum After {
+    Always(u64),
+    Between(u64, u64),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raised {
+    #[serde(rename = "type")]
+    exc_type: String,
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fault {
+    Never,
+    UnknownService,
+    Nack,
+    Disconnect,
+}
+
+impl Script {
+    /// Reads a file, and checks that each rule has one answer.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let script: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        for on in &script.on {
+            on.answers()?;
+            if !on.call.contains('.') {
+                return Err(format!("call = {:?}: write \"service.method\"", on.call));
+            }
+        }
+        Ok(script)
+    }
+
+    /// Makes its rules, in order.
+    pub(crate) fn play_on(self, broker: &FakeBroker) {
+        for on in self.on {
+            let Ok(answers) = on.answers() else {
+                continue; // `parse` has checked it
+            };
+            let mut rule = broker.on(&on.call);
+            if let Some(args) = on.args {
+                rule = rule.args(args);
+            }
+            if let Some(kwargs) = on.kwargs {
+                rule = rule.kwargs(kwargs);
+            }
+            for (key, value) in on.context {
+                rule = rule.context(&key, value);
+            }
+            if let Some(times) = on.expect {
+                rule = rule.expect(times);
+            }
+            rule = match on.after_ms {
+                Some(After::Always(ms)) => rule.after(Duration::from_millis(ms)),
+                Some(After::Between(least, most)) => {
+                    rule.after(Duration::from_millis(least)..=Duration::from_millis(most))
+                }
+                None => rule,
+            };
+            rule.sequence(answers);
+        }
+    }
+}
+
+impl On {
+    fn answers(&self) -> Result<Vec<Answer>, String> {
+        let own = answer(self.reply.as_ref(), self.error.as_ref(), self.fault);
+        let answers = match (own, &self.sequence) {
+            (Some(one), None) => vec![one?],
+            (None, Some(steps)) => steps.iter().map(Step::answer).collect::<Result<_, _>>()?,
+            _ => return Err(format!("the rule for {} {ONE_ANSWER}, or sequence", self.call)),
+        };
+        if answers.is_empty() {
+            return Err(format!("the sequence for {} is empty", self.call));
+        }
+        Ok(answers)
+    }
+}
+
+impl Step {
+    fn answer(&self) -> Result<Answer, String> {
+        let answer = answer(self.reply.as_ref(), self.error.as_ref(), self.fault)
+            .unwrap_or_else(|| Err(format!("a step of a sequence {ONE_ANSWER}")))?;
+        Ok(match self.after_ms {
+            Some(ms) => answer.after(Duration::from_millis(ms)),
+            None => answer,
+        })
+    }
+}
+
+/// The one of the three that is there, if any is.
+fn answer(
+    reply: Option<&Value>,
+    error: Option<&Raised>,
+    fault: Option<Fault>,
+) -> Option<Result<Answer, String>> {
+    Some(Ok(match (reply, error, fault) {
+        (Some(value), None, None) => Answer::ok(value),
+        (None, Some(raised), None) => Answer::error(&raised.exc_type, &raised.text),
+        (None, None, Some(Fault::Never)) => Answer::never(),
+        (None, None, Some(Fault::UnknownService)) => Answer::unknown_service(),
+        (None, None, Some(Fault::Nack)) => Answer::nack(),
+        (None, None, Some(Fault::Disconnect)) => Answer::disconnect(When::AfterSend),
+        (None, None, None) => return None,
+        _ => return Some(Err(format!("an answer {ONE_ANSWER}, not several"))),
+    }))
+}
+
+fn nameko_rpc() -> String {
+    "nameko-rpc".to_owned()
+}
+
+const ONE_ANSWER: &str = "needs one of reply, error, fault";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::options::HELP;
+
+    /// The script of the help text, which must not lie.
+    #[test]
+    fn the_help_shows_a_script_that_works() {
+        let script: String = HELP
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let script = Script::parse(&script).unwrap();
+        assert_eq!((script.seed, script.on.len()), (7, 3));
+        let broker = FakeBroker::new();
+        script.play_on(&broker);
+        let violations = broker.verify().unwrap_err(); // nobody calls what it expects
+        assert_eq!(violations.count(), 1);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let mistake = |text: &str| Script::parse(text).unwrap_err();
+        assert!(mistake("[[on]]\ncall = \"a.b\"").contains("a.b needs one of"));
+        assert!(mistake("[[on]]\ncall = \"a.b\"\nreply = 1\nfault = \"nack\"").contains("not several"));
+        assert!(mistake("[[on]]\ncall = \"ab\"\nreply = 1").contains("service.method"));
+        assert!(mistake("[[on]]\ncall = \"a.b\"\nreply = 1\nreplay = 2").contains("replay"));
+        assert!(mistake("[[on]]\ncall = \"a.b\"\nsequence = []").contains("empty"));
+    }
+}
