@@ -129,6 +129,15 @@ impl Outages {
         })
     }
 
+    /// How many calls wait for a silent service.
+    #[cfg(feature = "wire")]
+    pub(crate) fn waiting_for(&self, service: &str) -> usize {
+        self.parked
+            .iter()
+            .filter(|call| call.route.service() == service)
+            .count()
+    }
+
     /// Keeps a call until its service speaks again.
     pub(crate) fn park(&mut self, call: Arc<Call>) {
         self.parked.push(call);

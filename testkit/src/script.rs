@@ -164,13 +164,16 @@ impl Script {
                 .any(|rule| rule.target.meets(target) && rule.steps.iter().any(held))
     }
 
+    /// Whether there is a rule for any method of `service`.
+    #[cfg(feature = "wire")]
+    pub(crate) fn serves_any_of(&self, service: &str) -> bool {
+        self.rules.iter().any(|rule| rule.target.takes_service(service))
+    }
+
     /// Whether the script has something to say about calls of `route`: a rule for its service, or pushed answers.
     #[cfg(feature = "wire")]
     pub(crate) fn serves(&self, route: &Route) -> bool {
-        self.rules
-            .iter()
-            .any(|rule| rule.target.takes_service(route.service()))
-            || self.pushed.has(route)
+        self.serves_any_of(route.service()) || self.pushed.has(route)
     }
 
     /// nameko's answer to a call that no rule is for.

@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
     select,
     sync::watch,
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 
 use super::{
@@ -150,6 +150,10 @@ async fn write<S: AsyncWrite>(mut stream: WriteHalf<S>, shared: &Arc<Shared>, pe
                     Some(pace) => slowly(&mut stream, &bytes, pace).await?,
                 },
                 Part::Stall => pending().await,
+                Part::Linger => {
+                    sleep(LONGEST_LINGER).await;
+                    return Ok(());
+                }
                 Part::End => {
                     let _ = stream.shutdown().await;
                     sleep(LINGER).await; // or what the client still writes would make it a reset
@@ -160,9 +164,12 @@ async fn write<S: AsyncWrite>(mut stream: WriteHalf<S>, shared: &Arc<Shared>, pe
     }
 }
 
+/// At this pace on the average, however late the machine's timers are.
 async fn slowly<S: AsyncWrite>(stream: &mut WriteHalf<S>, bytes: &[u8], pace: Duration) -> io::Result<()> {
+    let mut due = Instant::now();
     for octet in bytes {
-        sleep(pace).await;
+        due += pace;
+        sleep_until(due).await;
         stream.write_all(&[*octet]).await?;
     }
     Ok(())
@@ -183,4 +190,6 @@ fn is_publish(frame: &AMQPFrame) -> bool {
 }
 
 const READ_BYTES: usize = 64 * 1024;
+/// How long a client that has said goodbye may stay.
+const LONGEST_LINGER: Duration = Duration::from_secs(10);
 const LINGER: Duration = Duration::from_millis(50);

@@ -156,7 +156,7 @@ impl Vhost {
             }
             (_, AMQPMethod::Close(_)) => {
                 session.connection(AMQPMethod::CloseOk(CloseOk {}));
-                session.end();
+                session.linger();
                 self.release_connection(id);
             }
             (_, other) => {
@@ -173,7 +173,7 @@ impl Vhost {
             return Ok(());
         };
         match method {
-            AMQPMethod::CloseOk(_) => session.end(),
+            AMQPMethod::CloseOk(_) => session.cut(), // RabbitMQ's sockets don't linger
             AMQPMethod::Close(_) => {
                 session.connection(AMQPMethod::CloseOk(CloseOk {}));
                 session.end();

@@ -11,18 +11,19 @@ use tokio::{
 };
 
 use super::{
+    Tls,
     connection::{End, serve},
     shared::Shared,
 };
 
 /// Serves everyone who connects, and keeps the queues' time.
-pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>) {
+pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>, tls: Option<Tls>) {
     let (mut connections, mut clock) = (JoinSet::new(), interval(SWEEP));
     loop {
         select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    connections.spawn(connected(stream, Arc::clone(&shared)));
+                    connections.spawn(connected(stream, Arc::clone(&shared), tls.clone()));
                 }
             }
             Some(_) = connections.join_next() => {}
@@ -31,11 +32,18 @@ pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-async fn connected(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+async fn connected(stream: TcpStream, shared: Arc<Shared>, tls: Option<Tls>) -> io::Result<()> {
     stream.set_nodelay(true)?; // frames are small and somebody waits for each
     let stream = stream.into_std()?;
     let socket = stream.try_clone()?; // outlives the halves, and decides how the connection ends
-    let end = serve(TcpStream::from_std(stream)?, shared).await;
+    let stream = TcpStream::from_std(stream)?;
+    let end = match tls {
+        None => serve(stream, shared).await,
+        #[cfg(feature = "tls")]
+        Some(tls) => serve(tls.acceptor.accept(stream).await?, shared).await,
+        #[cfg(not(feature = "tls"))]
+        Some(never) => match never {},
+    };
     if end == End::Reset {
         SockRef::from(&socket).set_linger(Some(Duration::ZERO))?;
     }

@@ -4,6 +4,7 @@ mod basic;
 mod channel;
 mod command;
 mod confirms;
+pub mod conformance;
 mod connection;
 mod dispatch;
 mod exchanges;
@@ -20,6 +21,8 @@ mod refusal;
 mod session;
 mod shared;
 mod sudden;
+#[cfg(feature = "tls")]
+mod tls;
 mod topology;
 mod transcript;
 mod vhost;
@@ -35,9 +38,16 @@ use tokio::{net::TcpListener, task::JoinHandle, time::Instant};
 pub use fault::{Tune, WireFault};
 pub use raw::RawClient;
 pub use sudden::Damage;
+#[cfg(feature = "tls")]
+pub use tls::Certificate;
 
 use crate::{FakeBroker, fail};
 use shared::Shared;
+#[cfg(feature = "tls")]
+use tls::Tls;
+/// There is none without the feature.
+#[cfg(not(feature = "tls"))]
+type Tls = std::convert::Infallible;
 
 /// A [`FakeBroker`] on a TCP port of this machine, made by [`FakeBroker::serve`]. It speaks AMQP 0-9-1, so that every
 /// AMQP library, real nameko services and real nameko clients talk to it. Dropped, it closes the port and all
@@ -94,6 +104,7 @@ use shared::Shared;
 pub struct WireBroker {
     shared: Arc<Shared>,
     address: SocketAddr,
+    tls: Option<Tls>,
     listener: JoinHandle<()>,
 }
 
@@ -103,6 +114,7 @@ pub struct WireBroker {
 pub struct Listen {
     address: SocketAddr,
     rpc_exchange: String,
+    tls: Option<Tls>,
 }
 
 /// A queue of a [`WireBroker`], as its management plugin would show it.
@@ -122,6 +134,7 @@ impl Default for Listen {
         Self {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             rpc_exchange: "nameko-rpc".to_owned(),
+            tls: None,
         }
     }
 }
@@ -200,10 +213,12 @@ impl FakeBroker {
                 )),
             };
             let shared = Arc::new(Shared::new(hub, listen.rpc_exchange));
-            let listener = tokio::spawn(listener::listen(listener, Arc::clone(&shared)));
+            let tls = listen.tls;
+            let listener = tokio::spawn(listener::listen(listener, Arc::clone(&shared), tls.clone()));
             WireBroker {
                 shared,
                 address,
+                tls,
                 listener,
             }
         }
@@ -211,9 +226,13 @@ impl FakeBroker {
 }
 
 impl WireBroker {
-    /// Where to connect to: `amqp://guest:guest@127.0.0.1:{port}/%2f`. nameko's `AMQP_URI`.
+    /// Where to connect to: `amqp://guest:guest@127.0.0.1:{port}/%2f`, nameko's `AMQP_URI`; with TLS
+    /// `amqps://guest:guest@localhost:{port}/%2f`.
     pub fn uri(&self) -> String {
-        format!("amqp://guest:guest@{}/%2f", self.address)
+        match &self.tls {
+            None => format!("amqp://guest:guest@{}/%2f", self.address),
+            Some(_) => format!("amqps://guest:guest@localhost:{}/%2f", self.address.port()),
+        }
     }
 
     /// The port's address.

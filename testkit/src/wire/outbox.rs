@@ -34,6 +34,8 @@ pub(super) enum Part {
     Stall,
     /// The connection ends, in good order.
     End,
+    /// It ends when the client ends it.
+    Linger,
 }
 
 impl Outbox {

@@ -115,12 +115,11 @@ impl Queues {
                 current.arguments.inner().get(argument),
             );
             if received.map(number) != current.map(number) {
-                return Err(Refusal::inequivalent(
-                    argument,
-                    &of,
-                    &described(received),
-                    &described(current),
-                ));
+                let (received, current) = match (received, current) {
+                    (Some(received), Some(current)) => (text(received), text(current)),
+                    (received, current) => (described(received), described(current)),
+                };
+                return Err(Refusal::inequivalent(argument, &of, &received, &current));
             }
         }
         Ok(())
@@ -273,6 +272,9 @@ fn described(value: Option<&AMQPValue>) -> String {
         AMQPValue::LongString(_) => "longstr",
         _ => "other",
     };
-    let shown = number(value).map_or_else(|| "?".to_owned(), |number| number.to_string());
-    format!("the value '{shown}' of type '{kind}'")
+    format!("the value {} of type '{kind}'", text(value))
+}
+
+fn text(value: &AMQPValue) -> String {
+    number(value).map_or_else(|| "'?'".to_owned(), |number| format!("'{number}'"))
 }

@@ -217,6 +217,11 @@ impl Session {
         self.peer.outbox.push(Part::End);
     }
 
+    /// The client has said goodbye, and hangs up itself.
+    pub(super) fn linger(&self) {
+        self.peer.outbox.push(Part::Linger);
+    }
+
     /// The connection is reset, now.
     pub(super) fn cut(&self) {
         self.peer.cut.send_replace(true);

@@ -119,6 +119,12 @@ impl Vhost {
             "" => self.unique("amq.gen"),
             name => name.to_owned(),
         };
+        if declare.passive
+            && !self.queues.has(&name)
+            && let Some(ok) = self.scripted(&name)
+        {
+            return Ok(ok);
+        }
         if !declare.passive {
             let wanted = Declared {
                 durable: declare.durable,
@@ -138,6 +144,19 @@ impl Vhost {
             queue,
             message_count,
             consumer_count,
+        })
+    }
+
+    /// The queue of one of the script's services, as it looks from outside.
+    fn scripted(&self, name: &str) -> Option<queue::DeclareOk> {
+        let (service, hub) = (name.strip_prefix("rpc-")?, self.hub.lock());
+        if !hub.script.serves_any_of(service) || hub.outages.refusal(service).is_some() {
+            return None;
+        }
+        Some(queue::DeclareOk {
+            queue: short(name),
+            message_count: count(hub.outages.waiting_for(service)),
+            consumer_count: u32::from(!hub.outages.is_silent(service)),
         })
     }
 

@@ -1,0 +1,78 @@
+//! Replies that come twice, to nobody, or as the last thing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{AT_ONCE, Harness, Outcome, PATIENCE, Scene, ensure, request, within};
+use crate::{Answer, Correlation};
+
+pub(super) async fn duplicates_end_no_other_request(harness: Arc<dyn Harness>) -> Outcome {
+    let scene = Scene::new(&harness).await?;
+    scene.broker.on("svc.thrice").reply(Answer::ok("mine").copies(3));
+    for n in 0..10 {
+        let ended = within(
+            PATIENCE,
+            "a call",
+            scene.transport.request(request("thrice", "x")),
+        )
+        .await?;
+        ensure!(
+            ended.is_ok(),
+            "a call whose reply comes three times ended with {ended:?}"
+        );
+        scene.echo(&n.to_string()).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn strays_end_no_request(harness: Arc<dyn Harness>) -> Outcome {
+    let scene = Scene::new(&harness).await?;
+    let strays = [Correlation::Unknown, Correlation::Empty, Correlation::Missing];
+    scene
+        .broker
+        .on("svc.stray")
+        .sequence(strays.map(|id| Answer::ok("nobody's").correlation(id)));
+    for _ in strays {
+        let ended = timeout(
+            Duration::from_millis(200),
+            scene.transport.request(request("stray", "x")),
+        )
+        .await;
+        ensure!(
+            ended.is_err(),
+            "a call without a reply of its own ended with {ended:?}"
+        );
+        scene.echo("behind a stray").await?;
+    }
+    Ok(())
+}
+
+/// Libraries give up the connection for it: then all that waits has to end, and the transport to come back.
+pub(super) async fn an_id_that_is_no_text_is_survived(harness: Arc<dyn Harness>) -> Outcome {
+    let scene = Scene::new(&harness).await?;
+    scene
+        .broker
+        .on("svc.garbled")
+        .reply(Answer::ok("nobody's").correlation(Correlation::NotUtf8));
+    let ended = timeout(AT_ONCE, scene.transport.request(request("garbled", "x"))).await;
+    ensure!(
+        !matches!(ended, Ok(Ok(_))),
+        "a call without a reply of its own ended with {ended:?}"
+    );
+    scene.recovers().await
+}
+
+pub(super) async fn a_connection_lost_after_a_reply_loses_no_reply(harness: Arc<dyn Harness>) -> Outcome {
+    let scene = Scene::new(&harness).await?;
+    scene
+        .broker
+        .on("svc.last")
+        .reply(Answer::ok("the last").hang_up());
+    let ended = within(PATIENCE, "a call", scene.transport.request(request("last", "x"))).await?;
+    ensure!(
+        ended.is_ok(),
+        "the last reply of a connection was lost: {ended:?}"
+    );
+    scene.recovers().await
+}
