@@ -381,7 +381,9 @@ impl Vhost {
         let (service, method) = message.key.as_str().rsplit_once('.')?;
         let route = Route::new(service.to_owned(), method.to_owned()).ok()?;
         let is_real = queues.contains(&format!("rpc-{service}"));
-        let is_scripted = || queues.is_empty() || self.hub.lock().script.serves(&route);
+        // An empty message to nobody is no call: so a transport asks whether the broker reads again.
+        let is_lost = queues.is_empty() && !message.body.is_empty();
+        let is_scripted = || is_lost || self.hub.lock().script.serves(&route);
         (!is_real && is_scripted()).then_some(route)
     }
 }
