@@ -12,8 +12,8 @@ Live tests run against RabbitMQ and real nameko services, and fail where they ca
 installed (rabbitmq-server, python3-venv and valgrind by apt-get, as root or with sudo) or made (virtual environments in
 target/).
 
-  --long            more cases in property tests, longer example runs, and bugs planted for the explorer to find:
-                    some 20 minutes more
+  --long            more cases in property tests, longer example runs, bugs planted for the explorer to find, and
+                    soaks of both transports: some 30 minutes more
   --install-tools   cargo install cargo-deny where it is missing: slow; without it that check is left out, aloud
 
 AMQP_URI names another broker than amqp://guest:guest@127.0.0.1:5672/%2f.
@@ -55,6 +55,12 @@ main() {
     [ -z "$LONG" ] || step 'Planted bugs' cargo run --locked --example mutants
     step 'Outage example, in memory' outage env -u AMQP_URI
     step 'Outage example, RabbitMQ and nameko' outage env
+    if [ "$LONG" ]; then
+        for transport in lapin amqprs; do
+            step "Soak, $transport" cargo run --release --locked --package nameko-cachetools-benches --bin soak -- \
+                --transport "$transport" --calls 100000 --faults 50
+        done
+    fi
     step 'Licences and advisories' check_dependencies
     step 'Minimum Rust version' check_msrv
     printf '\nci.sh: all green after %s\n' "$(duration $SECONDS)"
