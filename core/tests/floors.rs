@@ -38,6 +38,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("explain", 6),
     ("plain", 6),
     ("driver", 7),
+    ("builder", 8),
     ("call", 8),
     ("proxy", 9),
 ];
