@@ -66,6 +66,8 @@ fn the_testkit_opens_no_port_to_the_world() {
     assert!(files.len() > 40, "only {} files", files.len());
     for path in files {
         let text = fs::read_to_string(&path).unwrap();
+        // Its own tests say what it refuses.
+        let text = text.split("mod tests {").next().unwrap();
         for everybody in ["UNSPECIFIED", "0.0.0.0", "[::]"] {
             assert!(!text.contains(everybody), "{} names {everybody}", path.display());
         }
