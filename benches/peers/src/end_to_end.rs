@@ -10,7 +10,7 @@ use hitbox_derive::{CacheableResponse, cached as hitbox_cached};
 use hitbox_fn::Cache;
 use hitbox_moka::MokaBackend;
 use nameko_cachetools_benches::{
-    Row, Rounds, Warm,
+    Rounds, Row, Warm,
     product::{PRODUCT, Product},
     zipf,
 };
@@ -59,7 +59,12 @@ pub(crate) fn rows() -> Vec<Row> {
         .policy(policy())
         .build();
     let bincode = Cache::builder()
-        .backend(MokaBackend::builder().max_entries(2 * MANY).value_format(BincodeFormat).build())
+        .backend(
+            MokaBackend::builder()
+                .max_entries(2 * MANY)
+                .value_format(BincodeFormat)
+                .build(),
+        )
         .policy(policy())
         .build();
     let moka = moka::future::Cache::builder()

@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 
-use foyer_memory::{CacheBuilder, LfuConfig, S3FifoConfig};
+use foyer_memory::{CacheBuilder, CacheProperties, LfuConfig, S3FifoConfig};
 use nameko_cachetools::{Entry, Key, MemoryStore, Moment, Peek, Store};
 use nameko_cachetools_benches::{Row, zipf};
 
@@ -22,7 +22,10 @@ pub(crate) fn rows() -> Vec<Row> {
                 ("foyer, LFU", foyer(room, &trace, LfuConfig::default())),
                 ("foyer, S3-FIFO", foyer(room, &trace, S3FifoConfig::default())),
             ];
-            let best = peers.iter().max_by(|a, b| a.1.total_cmp(&b.1)).expect("there are peers");
+            let best = peers
+                .iter()
+                .max_by(|a, b| a.1.total_cmp(&b.1))
+                .expect("there are peers");
             let share = room * 100 / KEYS;
             let name = format!("hit ratio, {name}, room {share} %, behind {}", best.0);
             let mut row = Row::ratio(name, "%", (ours, best.1)).target(1.5, 0.0);
@@ -38,7 +41,9 @@ fn traces() -> Vec<(&'static str, Vec<u64>)> {
     let hot = zipf(KEYS, REQUESTS, 5);
     let mixed = |share: usize, other: &dyn Fn(usize) -> u64| -> Vec<u64> {
         let mixed = hot.iter().enumerate();
-        mixed.map(|(n, key)| if n % 10 < share { other(n) } else { *key }).collect()
+        mixed
+            .map(|(n, key)| if n % 10 < share { other(n) } else { *key })
+            .collect()
     };
     vec![
         // Runs of 3,000 keys that are asked for once each, again and again.
@@ -53,9 +58,14 @@ fn traces() -> Vec<(&'static str, Vec<u64>)> {
         // Every hundred thousand requests, other keys are the popular ones.
         ("drift", {
             let drifting = hot.iter().enumerate();
-            drifting.map(|(n, key)| (key + (n as u64 / 100_000) * 7919) % KEYS).collect()
+            drifting
+                .map(|(n, key)| (key + (n as u64 / 100_000) * 7919) % KEYS)
+                .collect()
         }),
-        ("loop of 15,000", (0..REQUESTS as u64).map(|n| n % 15_000).collect()),
+        (
+            "loop of 15,000",
+            (0..REQUESTS as u64).map(|n| n % 15_000).collect(),
+        ),
         ("Zipf", hot),
     ]
 }
@@ -74,28 +84,44 @@ fn share(trace: &[u64], mut has: impl FnMut(u64) -> bool, mut put: impl FnMut(u6
 }
 
 fn ours(room: u64, trace: &[u64], ready: &[Key]) -> f64 {
-    let store = MemoryStore::builder().max_entries(room as usize).max_bytes(1 << 30).build();
+    let store = MemoryStore::builder()
+        .max_entries(room as usize)
+        .max_bytes(1 << 30)
+        .build();
     let entry = Entry::new(Moment::default(), "7");
     let has = |key: u64| matches!(store.peek(&ready[key as usize], Moment::default()), Peek::Hit(_));
     share(trace, has, |key| {
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         let mut put = pin!(store.put(&ready[key as usize], entry.clone()));
-        assert!(put.as_mut().poll(&mut cx).is_ready(), "a store in memory waits for nothing");
+        assert!(
+            put.as_mut().poll(&mut cx).is_ready(),
+            "a store in memory waits for nothing"
+        );
     })
 }
 
 fn moka(room: u64, trace: &[u64]) -> f64 {
     let cache = moka::sync::Cache::new(room);
-    share(trace, |key| cache.get(&key).is_some(), |key| cache.insert(key, ()))
+    share(
+        trace,
+        |key| cache.get(&key).is_some(),
+        |key| cache.insert(key, ()),
+    )
 }
 
 fn quick(room: u64, trace: &[u64]) -> f64 {
     let cache = quick_cache::sync::Cache::new(room as usize);
-    share(trace, |key| cache.get(&key).is_some(), |key| cache.insert(key, ()))
+    share(
+        trace,
+        |key| cache.get(&key).is_some(),
+        |key| cache.insert(key, ()),
+    )
 }
 
 fn foyer(room: u64, trace: &[u64], config: impl Into<foyer_memory::EvictionConfig>) -> f64 {
-    let cache = CacheBuilder::new(room as usize).with_eviction_config(config).build();
+    let cache = CacheBuilder::new(room as usize)
+        .with_eviction_config(config)
+        .build::<CacheProperties>();
     share(
         trace,
         |key: u64| cache.get(&key).is_some(),
