@@ -140,7 +140,7 @@ impl Attempt<'_> {
         }
         let patience = flights.patience(&self.call.route, policy, patience);
         let (limit, useful) = (self.limit(), self.flight_limit());
-        let (ticket, collapsed) = flights.join(self.mission::<T>(useful), self.call.request(useful));
+        let (ticket, collapsed) = flights.join(self.mission::<T>(useful), || self.call.request(useful));
         let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
         // Who joins a request that has been silent for long need not find that out again. Patience that outlasts the call
         // is none, also for a process that stood still until both were over.
@@ -210,10 +210,12 @@ impl Attempt<'_> {
         let tags = &self.call.options.tags;
         Mission {
             key: self.key.clone(),
+            route: self.call.route.clone(),
             tags: (!tags.is_empty()).then(|| tags.as_slice().into()),
             policy: Arc::clone(&self.rule.policy),
             decode: decoded::<T>,
             limit,
+            expiration: self.call.expiration(limit),
             joins: self.call.options.mode != Mode::Reload,
         }
     }
@@ -316,7 +318,7 @@ impl Attempt<'_> {
         let limit = self.flight_limit().or(Some(REFRESH_LIMIT));
         self.cache
             .flights
-            .refresh(self.mission::<T>(limit), self.call.request(limit), place);
+            .refresh(self.mission::<T>(limit), place, || self.call.request(limit));
     }
 
     /// Looks behind a cached answer whether the service is alive.
@@ -327,7 +329,7 @@ impl Attempt<'_> {
         let limit = self.flight_limit().or(Some(REFRESH_LIMIT));
         self.cache
             .flights
-            .probe(self.mission::<T>(limit), self.call.request(limit));
+            .probe(self.mission::<T>(limit), || self.call.request(limit));
     }
 }
 

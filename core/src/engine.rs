@@ -71,12 +71,19 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// The request of this call. `limit` becomes its expiration if none was set: nobody will want the reply later.
+    /// When the broker drops the request, if nobody has taken it by then: `limit`, if nothing was set, as nobody will
+    /// want the reply later.
+    pub(crate) fn expiration(&self, limit: Option<Duration>) -> Option<Duration> {
+        let default = self.engine.publishing.expiration.or(limit);
+        self.options.expiration.unwrap_or(default)
+    }
+
+    /// The request of this call, whose reply is of use for `limit`.
     pub(crate) fn request(&self, limit: Option<Duration>) -> Request {
-        let defaults = self.engine.publishing;
+        let persistent = self.engine.publishing.persistent;
         let publishing = Publishing {
-            persistent: self.options.persistent.unwrap_or(defaults.persistent),
-            expiration: self.options.expiration.unwrap_or(defaults.expiration.or(limit)),
+            persistent: self.options.persistent.unwrap_or(persistent),
+            expiration: self.expiration(limit),
         };
         wire::request(
             self.route.clone(),

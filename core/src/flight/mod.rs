@@ -53,11 +53,14 @@ pub(crate) type Decode = fn(&Route, Marks, &Bytes) -> Option<Entry>;
 /// What a flight is for.
 pub(crate) struct Mission {
     pub(crate) key: Key,
+    pub(crate) route: Route,
     pub(crate) tags: Tags,
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) decode: Decode,
     /// How long the reply is of use to anybody.
     pub(crate) limit: Option<Duration>,
+    /// When the broker drops the request, if nobody has taken it by then.
+    pub(crate) expiration: Option<Duration>,
     /// Whether the answer to a request that was made earlier will do.
     pub(crate) joins: bool,
 }
@@ -84,7 +87,7 @@ pub(crate) struct Flights {
 struct Flight {
     landing: SetOnce<Landing>,
     waiting: AtomicUsize,
-    /// Told whenever somebody stops waiting.
+    /// Told when nobody waits any more.
     left: Notify,
     started: Instant,
     /// Afterwards it may hang, or the broker may have dropped its request.
@@ -127,55 +130,68 @@ impl Flights {
     }
 
     /// Joins the flight of the same key if there is one to join, else starts one: a task of its own that sends the
-    /// request, stores the reply, and tells all who wait. Says whether it joined.
-    pub(crate) fn join(self: &Arc<Self>, mission: Mission, request: Request) -> (Ticket, bool) {
+    /// request, which is written then only, stores the reply, and tells all who wait. Says whether it joined.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        mission: Mission,
+        request: impl FnOnce() -> Request,
+    ) -> (Ticket, bool) {
         let share = mission.policy.single_flight();
         let mut active = self.active();
         if share
             && mission.joins
             && let Some(flight) = active.get(&mission.key)
-            && self.may_join(flight, &mission.key, &request.route)
+            && self.may_join(flight, &mission)
         {
             return (Ticket::of(flight), true);
         }
-        let flight = Flight::new(self.clock, &mission, &request, false);
+        let flight = Flight::new(self.clock, &mission, false);
         let ticket = Ticket::of(&flight);
         if share {
             active.insert(mission.key.clone(), Arc::clone(&flight));
         }
         drop(active);
-        self.launch(flight, mission, request, None);
+        self.launch(flight, mission, None, request);
         (ticket, false)
     }
 
     /// Starts a flight that nobody waits for, unless one for the same key is under way, or failed just now. It holds
     /// `place` until it ends.
-    pub(crate) fn refresh(self: &Arc<Self>, mission: Mission, request: Request, place: OwnedSemaphorePermit) {
+    pub(crate) fn refresh(
+        self: &Arc<Self>,
+        mission: Mission,
+        place: OwnedSemaphorePermit,
+        request: impl FnOnce() -> Request,
+    ) {
         let mut active = self.active();
         let is_under_way = |flight: &Arc<Flight>| {
-            self.may_join(flight, &mission.key, &request.route)
-                || flight.behind && self.judge(flight, &mission.key, &request.route) == Verdict::Untouched
+            self.may_join(flight, &mission)
+                || flight.behind && self.judge(flight, &mission.key, &mission.route) == Verdict::Untouched
         };
         if active.get(&mission.key).is_some_and(is_under_way)
             || self.backoffs.hold(&mission.key, self.clock.now_exact())
         {
             return;
         }
-        let flight = Flight::new(self.clock, &mission, &request, true);
+        let flight = Flight::new(self.clock, &mission, true);
         active.insert(mission.key.clone(), Arc::clone(&flight));
         drop(active);
-        self.launch(flight, mission, request, Some(place));
+        self.launch(flight, mission, Some(place), request);
     }
 
     /// Starts a flight that nobody waits for, to see whether the service is alive.
-    pub(crate) fn probe(self: &Arc<Self>, mission: Mission, request: Request) {
-        let flight = Flight::new(self.clock, &mission, &request, true);
+    pub(crate) fn probe(self: &Arc<Self>, mission: Mission, request: impl FnOnce() -> Request) {
+        let flight = Flight::new(self.clock, &mission, true);
         self.active().insert(mission.key.clone(), Arc::clone(&flight));
-        self.launch(flight, mission, request, None);
+        self.launch(flight, mission, None, request);
     }
 
     /// Not if it may be lost, and not if its answer was invalidated before it came.
-    fn may_join(&self, flight: &Flight, key: &Key, route: &Route) -> bool {
+    fn may_join(&self, flight: &Flight, mission: &Mission) -> bool {
+        self.is_joinable(flight, &mission.key, &mission.route)
+    }
+
+    fn is_joinable(&self, flight: &Flight, key: &Key, route: &Route) -> bool {
         flight.started.elapsed() < flight.joinable_for && self.judge(flight, key, route) == Verdict::Untouched
     }
 
@@ -188,21 +204,21 @@ impl Flights {
         self.epochs.judge(flight.sent, key, route, tags)
     }
 
+    /// Starts the task. From here on the seat frees the flight's place, also if the request can't be written.
     fn launch(
         self: &Arc<Self>,
         flight: Arc<Flight>,
         mission: Mission,
-        request: Request,
         place: Option<OwnedSemaphorePermit>,
+        request: impl FnOnce() -> Request,
     ) {
-        let route = request.route.clone();
         let seat = Seat {
             flights: Arc::clone(self),
             flight,
             mission,
-            route,
             _place: place,
         };
+        let request = request();
         sync::spawn(seat.fly(request).in_current_span());
     }
 
@@ -227,7 +243,7 @@ impl Flights {
         let active = self.active();
         let flight = active
             .get(key)
-            .filter(|flight| self.may_join(flight, key, route))?;
+            .filter(|flight| self.is_joinable(flight, key, route))?;
         Some(flight.started.elapsed())
     }
 
@@ -311,19 +327,20 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
-        self.0.left.notify_one();
+        if self.0.waiting.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.left.notify_one();
+        }
     }
 }
 
 impl Flight {
-    fn new(clock: Clock, mission: &Mission, request: &Request, behind: bool) -> Arc<Self> {
+    fn new(clock: Clock, mission: &Mission, behind: bool) -> Arc<Self> {
         Arc::new(Self {
             landing: SetOnce::new(),
             waiting: AtomicUsize::new(0),
             left: Notify::new(),
             started: Instant::now(),
-            joinable_for: request
+            joinable_for: mission
                 .expiration
                 .map_or(JOIN_WINDOW, |life| life.min(JOIN_WINDOW)),
             behind,

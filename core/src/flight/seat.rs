@@ -17,7 +17,6 @@ use crate::{
     invalidate::{Force, Verdict},
     key::Key,
     message::Request,
-    route::Route,
     store::Put,
     sync::sleep_until,
     wire,
@@ -29,7 +28,6 @@ pub(super) struct Seat {
     pub(super) flights: Arc<Flights>,
     pub(super) flight: Arc<Flight>,
     pub(super) mission: Mission,
-    pub(super) route: Route,
     /// The place among the refreshes, if it is one.
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
@@ -59,8 +57,8 @@ impl Seat {
             _ => Directives::default(),
         };
         let result = reply
-            .map_err(|error| CallError::transport(self.route.clone(), error))
-            .and_then(|response| wire::result(&self.route, response));
+            .map_err(|error| CallError::transport(self.mission.route.clone(), error))
+            .and_then(|response| wire::result(&self.mission.route, response));
         self.note(Some(&result));
         match result {
             Ok(body) => {
@@ -103,7 +101,7 @@ impl Seat {
             ending => ending,
         };
         self.flights
-            .note(&self.route, self.mission.policy.as_ref(), ending);
+            .note(&self.mission.route, self.mission.policy.as_ref(), ending);
     }
 
     /// Remembers how long it took. What is lost counts as the longest that anybody would have waited.
@@ -116,7 +114,7 @@ impl Seat {
             Ending::Silent => self.mission.limit.unwrap_or(HARVEST),
             Ending::Answered | Ending::AnsweredLate => flights.clock.now_exact().since(sent),
         };
-        flights.latencies.note(self.route.method(), latency);
+        flights.latencies.note(self.mission.route.method(), latency);
     }
 
     /// Remembers an answer that says there is no such thing, or that there is.
@@ -145,12 +143,16 @@ impl Seat {
     async fn commit(&self, body: Bytes, says: Directives) -> (Entry, bool, bool) {
         let (flights, key) = (&self.flights, &self.mission.key);
         let marks = marks(&self.flight, &says);
-        let Some(entry) = (self.mission.decode)(&self.route, marks.clone(), &body) else {
+        let Some(entry) = (self.mission.decode)(&self.mission.route, marks.clone(), &body) else {
             // Not stored, lest it replace a good one; those who joined may want another type and decode their own.
             return (Entry::undecoded(marks, body), false, false);
         };
-        let untouched =
-            || flights.epochs.judge(entry.sent(), key, &self.route, entry.tags()) == Verdict::Untouched;
+        let untouched = || {
+            flights
+                .epochs
+                .judge(entry.sent(), key, &self.mission.route, entry.tags())
+                == Verdict::Untouched
+        };
         let stored =
             !says.no_store && untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
         if stored && !untouched() {
@@ -231,7 +233,7 @@ impl Drop for Seat {
             "it was shut down"
         };
         self.land(Err(CallError::Aborted {
-            route: self.route.clone(),
+            route: self.mission.route.clone(),
             reason,
         }));
     }
