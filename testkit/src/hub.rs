@@ -130,6 +130,7 @@ impl Hub {
         let (expired, alive): (Vec<_>, Vec<_>) = parked.into_iter().partition(|call| is_expired(call, now));
         for call in expired {
             state.log.of_call(call.number, "expired in the queue");
+            state.forget(call.number);
         }
         drop(state);
         // By a task of its own: at the end of a test, where guards are dropped, nothing more is to happen.

@@ -32,6 +32,9 @@ pub(crate) struct State {
     pub(crate) turns: Turns,
     /// Calls whose callers still wait, by number.
     pub(crate) waiting: BTreeMap<u64, Waiting>,
+    /// Calls whose callers have left while a service works for them, by number. Only on the wire: in memory nobody
+    /// could get the reply any more.
+    left: BTreeMap<u64, Waiting>,
     pub(crate) most_waiting: usize,
     /// Calls handed to the test and not taken yet, with the number of their rule.
     held: VecDeque<(Arc<Call>, Option<usize>)>,
@@ -96,6 +99,7 @@ impl State {
             outages: Outages::default(),
             turns: Turns::new(seed),
             waiting: BTreeMap::new(),
+            left: BTreeMap::new(),
             most_waiting: 0,
             held: VecDeque::new(),
             connections: Vec::new(),
@@ -176,11 +180,11 @@ impl State {
 
     /// Hands an answer to the caller, if it still waits.
     pub(crate) fn send(&mut self, number: u64, due: Due) {
-        let unsent = match self
+        let own = self
             .waiting
             .get_mut(&number)
-            .and_then(|waiting| waiting.answer.take())
-        {
+            .or_else(|| self.left.get_mut(&number));
+        let unsent = match own.and_then(|waiting| waiting.answer.take()) {
             Some(caller) => caller.send(due).err(),
             None => Some(due),
         };
@@ -193,8 +197,24 @@ impl State {
     /// Ends the wait of call `number`; `told` is the line in the timeline.
     pub(crate) fn end(&mut self, number: u64, told: impl Into<String>) {
         self.waiting.remove(&number);
+        self.left.remove(&number);
         self.log.end(number, told);
         self.changed.notify_waiters();
+    }
+
+    /// The caller of call `number` leaves; the reply goes out all the same, when it comes.
+    #[cfg(feature = "wire")]
+    pub(crate) fn leave(&mut self, number: u64) {
+        if let Some(waiting) = self.waiting.remove(&number) {
+            self.log.of_call(number, "the caller's connection has ended");
+            self.left.insert(number, waiting);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Nothing becomes of call `number` any more.
+    pub(crate) fn forget(&mut self, number: u64) {
+        self.left.remove(&number);
     }
 
     /// Hands a call that rule number `rule` matched to the test.
@@ -265,6 +285,9 @@ impl State {
         self.outages.begin(kind);
         if let Some(reason) = kind.cuts_connections() {
             self.lose(reason, |_| true);
+        }
+        if *kind == Kind::Gone {
+            self.left.clear();
         }
         self.show_connections();
     }

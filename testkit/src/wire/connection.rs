@@ -46,22 +46,38 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: Arc<Shar
     };
     let session = Session::new(Arc::clone(&peer));
     shared.lock().sessions.insert(number, session);
+    let _presence = Presence {
+        shared: &shared,
+        peer: &peer,
+        number,
+    };
     let mut cut = peer.cut.subscribe();
     let (incoming, outgoing) = split(stream);
-    let end = select! {
+    select! {
         biased;
         _ = cut.wait_for(|cut| *cut) => End::Reset,
         () = follow(&shared, number, state.clone()) => End::Reset,
         () = read(incoming, &shared, &peer, number, state) => End::Closed,
         _ = write(outgoing, &shared, &peer) => End::Closed,
-    };
-    shared.with(|vhost| {
-        vhost.release_connection(number);
-        vhost.sessions.remove(&number);
-    });
-    shared.hub.lock().close(number);
-    peer.gone.send_replace(true);
-    end
+    }
+}
+
+/// A connection that is served. Dropped in whichever way, it leaves nothing behind.
+struct Presence<'a> {
+    shared: &'a Shared,
+    peer: &'a Peer,
+    number: u32,
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        let mut vhost = self.shared.lock();
+        vhost.release_connection(self.number);
+        vhost.sessions.remove(&self.number);
+        drop(vhost);
+        self.shared.hub.lock().close(self.number);
+        self.peer.gone.send_replace(true);
+    }
 }
 
 /// Follows the outages of the script; returns when one of them cuts the connection.
@@ -111,9 +127,20 @@ async fn read<S: AsyncRead>(
                 Ok(None) => break,
                 Err(garbage) => {
                     shared.with(|vhost| vhost.receive_garbage(number, garbage));
-                    return pending().await; // the writer says it, and ends the connection
+                    return drain(stream, buffer).await;
                 }
             }
+        }
+    }
+}
+
+/// Throws away what comes, until the client hangs up.
+async fn drain<S: AsyncRead>(mut stream: ReadHalf<S>, mut buffer: BytesMut) {
+    loop {
+        buffer.clear();
+        match stream.read_buf(&mut buffer).await {
+            Ok(1..) => {}
+            _ => return,
         }
     }
 }

@@ -72,8 +72,8 @@ type Tls = std::convert::Infallible;
 /// Persistence, clusters, transactions, priorities, dead letters, lengths of queues, streams, direct reply-to,
 /// permissions. An answer that refuses a request ([`Answer::nack`](crate::Answer::nack),
 /// [`Answer::unknown_service`](crate::Answer::unknown_service)) can only be given to one that isn't confirmed yet: not
-/// to a call that was held by the test. A lost connection doesn't end a call whose answer is under way: the reply waits
-/// in the reply queue, as a real one.
+/// to a call that was held by the test. A lost connection ends no call that a service works on: the reply goes to the
+/// reply queue, as a real one.
 ///
 /// ```
 /// # use nameko_cachetools_testkit::{Answer, FakeBroker, wire::RawClient};

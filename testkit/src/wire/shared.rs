@@ -1,6 +1,9 @@
 //! What the listener, all connections and the test's handle share; and how the script is asked.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use nameko_cachetools::{Route, TransportError};
 use tokio::{
@@ -170,11 +173,24 @@ impl Asked {
                 }
                 Some((due.act, due.manner))
             };
-            select! {
+            let (number, mut answer, mut gone) = (waiter.number, pin!(answer), pin!(gone));
+            let first = select! {
                 biased;
-                Some((act, manner)) = answer => self.finish(waiter.number, act, manner, is_confirmed),
-                Ok(error) = &mut waiter.lost => self.end(waiter.number, error.to_string()),
-                () = gone => self.end(waiter.number, "no answer, and the caller's connection has ended"),
+                first = &mut answer => first,
+                Ok(error) = &mut waiter.lost => return self.end(number, error.to_string()),
+                () = &mut gone => {
+                    // A service doesn't know that nobody waits any more: its reply goes out all the same.
+                    self.shared.hub.lock().leave(number);
+                    answer.await
+                }
+            };
+            match first {
+                Some((act, manner)) => self.finish(number, act, manner, is_confirmed),
+                None => select! {
+                    biased;
+                    Ok(error) = &mut waiter.lost => self.end(number, error.to_string()),
+                    () = gone => self.end(number, "no answer, and the caller's connection has ended"),
+                },
             }
         });
     }

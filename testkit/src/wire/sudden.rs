@@ -141,12 +141,11 @@ impl WireBroker {
         let names = self.queues_like(queues);
         self.shared.with(|vhost| {
             for name in names {
-                let consumers: Vec<_> = vhost
-                    .queues
-                    .find(&name)
-                    .into_iter()
-                    .flat_map(|q| q.consumers.drain(..))
-                    .collect();
+                let Some(queue) = vhost.queues.find(&name) else {
+                    continue;
+                };
+                let consumers: Vec<_> = queue.consumers.iter().cloned().collect();
+                queue.remove_consumers(|_| true); // an auto-delete queue stays, too
                 for consumer in consumers {
                     if let Some(session) = vhost.sessions.get_mut(&consumer.connection) {
                         session.cancel(consumer.channel, &consumer.tag);

@@ -1,27 +1,10 @@
-//! The fake broker on a port: who answers, and what outages look like from outside.
-#![allow(clippy::unwrap_used, reason = "tests")]
+//! Who answers, and what outages look like from outside.
 
 use std::time::Duration;
 
-use nameko_cachetools_testkit::{Answer, FakeBroker, WireBroker, wire::RawClient};
+use nameko_cachetools_testkit::{Answer, FakeBroker, wire::RawClient};
 
-const REQUEST: &str = r#"{"args": ["A1"], "kwargs": {}}"#;
-
-/// A client whose replies come to it on channel 1, where it also publishes.
-async fn caller(wire: &WireBroker) -> RawClient {
-    let mut client = RawClient::consumer(&wire.uri(), "rpc.reply-me").await.unwrap();
-    client.say("1 queue.bind rpc.reply-me nameko-rpc me").await;
-    assert_eq!(client.hear().await, "1 queue.bind-ok");
-    client
-}
-
-/// The body of the next reply.
-async fn reply(client: &mut RawClient) -> String {
-    let deliver = client.hear().await;
-    assert!(deliver.starts_with("1 basic.deliver c "), "{deliver}");
-    client.hear().await;
-    client.hear().await
-}
+use crate::{REQUEST, caller, reply};
 
 #[tokio::test]
 async fn a_rule_answers_until_a_client_declares_the_services_queue() {
