@@ -37,9 +37,7 @@ impl Vhost {
                 Ok(())
             }
             AMQPMethod::RecoverAsync(basic::RecoverAsync { requeue }) => self.recover(at, requeue),
-            other => Err(Refusal::command_invalid(format_args!(
-                "unexpected method {other:?}"
-            ))),
+            _ => Err(Refusal::unimplemented()),
         }
     }
 
@@ -53,6 +51,7 @@ impl Vhost {
             }
         }
         self.basic(at, basic::AMQPMethod::QosOk(basic::QosOk {}));
+        self.pump_own(at); // there may be room for more now
         Ok(())
     }
 
@@ -120,12 +119,21 @@ impl Vhost {
             return Ok(());
         };
         let settled = channel.settle(delivery, multiple)?;
-        let queues: Vec<String> = channel.consumers.values().map(|own| own.queue.clone()).collect();
         if requeue {
             self.requeue(settled);
         }
-        queues.iter().for_each(|queue| self.pump(queue));
+        self.pump_own(at);
         Ok(())
+    }
+
+    /// Hands out what waits in the queues that a channel consumes.
+    fn pump_own(&mut self, at: At) {
+        let own = self
+            .channel(at)
+            .map(|channel| channel.consumers.values().map(|own| own.queue.clone()).collect());
+        for queue in Option::<Vec<String>>::unwrap_or_default(own) {
+            self.pump(&queue);
+        }
     }
 
     fn recover(&mut self, at: At, requeue: bool) -> Result<(), Refusal> {

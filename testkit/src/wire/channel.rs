@@ -8,7 +8,7 @@ use amq_protocol::{
     types::ShortString,
 };
 
-use super::{queues::Stored, refusal::Refusal};
+use super::{frames::BASIC, queues::Stored, refusal::Refusal};
 
 /// A channel's state. Nothing here knows queues or sockets.
 #[derive(Debug, Default)]
@@ -110,21 +110,16 @@ impl Channel {
 
     /// Takes the messages that an acknowledgement is about: one, all up to it, or (0) all.
     pub(super) fn settle(&mut self, delivery: u64, multiple: bool) -> Result<Vec<Unacked>, Refusal> {
-        let tags: Vec<u64> = match (multiple, delivery) {
-            (true, 0) => self.unacked.keys().copied().collect(),
-            (true, last) => self.unacked.range(..=last).map(|(tag, _)| *tag).collect(),
-            (false, one) => self
-                .unacked
-                .contains_key(&one)
-                .then_some(one)
-                .into_iter()
-                .collect(),
+        let tags: Vec<u64> = match (multiple, self.unacked.contains_key(&delivery)) {
+            (true, _) if delivery == 0 => self.unacked.keys().copied().collect(),
+            (true, true) => self.unacked.range(..=delivery).map(|(tag, _)| *tag).collect(),
+            (false, true) => vec![delivery],
+            (_, false) => {
+                return Err(Refusal::precondition(format_args!(
+                    "unknown delivery tag {delivery}"
+                )));
+            }
         };
-        if tags.is_empty() && delivery != 0 {
-            return Err(Refusal::precondition(format_args!(
-                "unknown delivery tag {delivery}"
-            )));
-        }
         Ok(tags.into_iter().filter_map(|tag| self.release(tag)).collect())
     }
 
@@ -163,28 +158,55 @@ impl Channel {
     pub(super) fn header(&mut self, header: AMQPContentHeader) -> Result<Option<Published>, Refusal> {
         match &mut self.incoming {
             Some(incoming) if incoming.header.is_none() => {
+                if header.class_id != BASIC {
+                    return Err(Refusal::unexpected(format_args!(
+                        "expected content header for class {BASIC}, got one for class {} instead",
+                        header.class_id
+                    )));
+                }
+                if header.body_size > MOST_OCTETS {
+                    self.incoming = None;
+                    return Err(Refusal::precondition(format_args!(
+                        "message size {} is larger than configured max size {MOST_OCTETS}",
+                        header.body_size
+                    )));
+                }
                 incoming.header = Some((header.body_size, header.properties));
                 Ok(self.complete())
             }
-            _ => Err(Refusal::unexpected(
-                "expected method frame, got content header instead",
-            )),
+            _ => Err(self.unexpected()),
         }
+    }
+
+    /// Another frame came than the one that had to.
+    pub(super) fn unexpected(&self) -> Refusal {
+        Refusal::unexpected(match self.incoming.as_ref().map(|incoming| &incoming.header) {
+            None => "expected method frame, got non method frame instead",
+            Some(None) => "expected content header for class 60, got non content header frame instead",
+            Some(Some(_)) => "expected content body, got non content body frame instead",
+        })
     }
 
     pub(super) fn body(&mut self, part: Vec<u8>) -> Result<Option<Published>, Refusal> {
         match &mut self.incoming {
-            Some(incoming) if incoming.header.is_some() => {
-                if incoming.body.is_empty() {
-                    incoming.body = part;
+            Some(Incoming {
+                header: Some((size, _)),
+                body,
+                ..
+            }) => {
+                if (body.len() + part.len()) as u64 > *size {
+                    return Err(Refusal::frame_error(format_args!(
+                        "the body is longer than the {size} octets of its header"
+                    )));
+                }
+                if body.is_empty() {
+                    *body = part;
                 } else {
-                    incoming.body.extend_from_slice(&part);
+                    body.extend_from_slice(&part);
                 }
                 Ok(self.complete())
             }
-            _ => Err(Refusal::unexpected(
-                "expected method frame, got body frame instead",
-            )),
+            _ => Err(self.unexpected()),
         }
     }
 
@@ -207,6 +229,9 @@ impl Channel {
         })
     }
 }
+
+/// RabbitMQ's own limit of a message: 128 MiB.
+const MOST_OCTETS: u64 = 128 << 20;
 
 impl Confirms {
     /// The number of the next message.

@@ -44,11 +44,7 @@ impl Vhost {
         let complete = match frame {
             AMQPFrame::Header(_, header) => channel.header(header)?,
             AMQPFrame::Body(_, body) => channel.body(body)?,
-            AMQPFrame::Method(..) if channel.expects_content() => {
-                return Err(Refusal::unexpected(
-                    "expected content header for class 60, got non content header frame instead",
-                ));
-            }
+            AMQPFrame::Method(..) if channel.expects_content() => return Err(channel.unexpected()),
             AMQPFrame::Method(_, AMQPClass::Basic(basic::AMQPMethod::Publish(publish))) => {
                 channel.begin(publish);
                 None
@@ -142,9 +138,7 @@ impl Vhost {
                 Ok(())
             }
             AMQPClass::Tx(_) => Err(Refusal::not_implemented("the fake broker has no transactions")),
-            other => Err(Refusal::command_invalid(format_args!(
-                "unexpected method {other:?}"
-            ))),
+            _ => Err(Refusal::unimplemented()),
         }
     }
 

@@ -116,7 +116,7 @@ impl Exchanges {
         default_is_off_limits(name)?;
         if name.starts_with("amq.") {
             return Err(Refusal::access(format_args!(
-                "deletion of exchange '{name}' in vhost '{vhost}' not allowed"
+                "deletion of system exchange '{name}' in vhost '{vhost}' not allowed"
             )));
         }
         if if_unused
@@ -162,16 +162,13 @@ impl Exchanges {
         to: &Target,
         key: &str,
         arguments: &FieldTable,
-        vhost: &str,
     ) -> Result<(), Refusal> {
         default_is_off_limits(source)?;
-        let exchange = self
-            .by_name
-            .get_mut(source)
-            .ok_or_else(|| Refusal::no_exchange(source, vhost))?;
-        exchange
-            .bindings
-            .retain(|own| (&own.to, own.key.as_str(), &own.arguments) != (to, key, arguments));
+        if let Some(exchange) = self.by_name.get_mut(source) {
+            exchange
+                .bindings
+                .retain(|own| (&own.to, own.key.as_str(), &own.arguments) != (to, key, arguments));
+        }
         self.drop_unused();
         Ok(())
     }
@@ -212,9 +209,13 @@ impl Exchanges {
 
     /// An auto-delete exchange goes with its last binding.
     fn drop_unused(&mut self) {
-        let unused =
+        let is_unused =
             |exchange: &Exchange| exchange.auto_delete && exchange.was_bound && exchange.bindings.is_empty();
-        self.by_name.retain(|_, exchange| !unused(exchange));
+        let unused = self.by_name.iter().find(|(_, exchange)| is_unused(exchange));
+        if let Some(name) = unused.map(|(name, _)| name.clone()) {
+            self.by_name.remove(&name);
+            self.forget(&Target::Exchange(name)); // by which others may be unused
+        }
     }
 }
 
@@ -229,7 +230,7 @@ impl Exchange {
     }
 }
 
-fn default_is_off_limits(name: &str) -> Result<(), Refusal> {
+pub(super) fn default_is_off_limits(name: &str) -> Result<(), Refusal> {
     if name == DEFAULT {
         return Err(Refusal::access("operation not permitted on the default exchange"));
     }

@@ -75,6 +75,30 @@ impl Default for Tune {
     }
 }
 
+impl Tune {
+    /// Whether RabbitMQ would agree to what a client makes of it: no more, and frames not too short.
+    pub(super) fn allows(self, ok: &connection::TuneOk) -> bool {
+        let within = |asked: u32, most: u32| most == 0 || (1..=most).contains(&asked);
+        let least = LEAST_FRAME_MAX.min(self.frame_max);
+        within(ok.channel_max.into(), self.channel_max.into())
+            && within(ok.frame_max, self.frame_max)
+            && (ok.frame_max == 0 || ok.frame_max >= least)
+    }
+}
+
+impl From<Tune> for connection::Tune {
+    fn from(tune: Tune) -> Self {
+        Self {
+            channel_max: tune.channel_max,
+            frame_max: tune.frame_max,
+            heartbeat: tune.heartbeat,
+        }
+    }
+}
+
+/// AMQP's own.
+const LEAST_FRAME_MAX: u32 = 4096;
+
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fault {
@@ -151,21 +175,12 @@ impl Faults {
         self.has(Fault::Returns)
     }
 
-    pub(super) fn tune(&self) -> connection::Tune {
+    pub(super) fn tune(&self) -> Tune {
         let tune = self.youngest(|fault| match fault {
             Fault::Tuned(tune) => Some(tune),
             _ => None,
         });
-        let Tune {
-            channel_max,
-            frame_max,
-            heartbeat,
-        } = tune.unwrap_or_default();
-        connection::Tune {
-            channel_max,
-            frame_max,
-            heartbeat,
-        }
+        tune.unwrap_or_default()
     }
 
     pub(super) fn confirming(&self) -> Confirming {

@@ -6,13 +6,16 @@ use amq_protocol::{
     types::{ShortString, generation::BackToTheBuffer},
 };
 use bytes::{Buf, BytesMut};
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use super::message::Message;
 
 /// The class of messages' content, and the only one.
-const BASIC: u16 = 60;
+pub(super) const BASIC: u16 = 60;
 /// Type, channel and size before a frame's payload, and one octet behind it.
 const OVERHEAD: usize = 8;
+/// More levels of tables within tables are no frame.
+const MOST_LEVELS: usize = 100;
 /// Where a frame has its size.
 pub(super) const SIZE: std::ops::Range<usize> = 3..7;
 /// The octet behind each frame.
@@ -44,11 +47,15 @@ pub(super) fn decode(buffer: &mut BytesMut, frame_max: usize) -> Result<Option<A
         };
         OVERHEAD + size.iter().fold(0, |size, octet| size << 8 | usize::from(*octet))
     };
-    if length > frame_max {
+    // As RabbitMQ: what is agreed on is the payload, so that nobody fails who counted it without its frame.
+    if length - OVERHEAD > frame_max {
         return Err(Garbage::TooLarge);
     }
     if buffer.len() < length {
         return Ok(None);
+    }
+    if levels(&buffer[..length]) > MOST_LEVELS {
+        return Err(Garbage::Malformed);
     }
     match parse_frame(&buffer[..length]) {
         Ok((_, frame)) => {
@@ -58,6 +65,29 @@ pub(super) fn decode(buffer: &mut BytesMut, frame_max: usize) -> Result<Option<A
         Err(_) if *first == b'A' => Err(Garbage::NoAmqp),
         Err(_) => Err(Garbage::Malformed),
     }
+}
+
+/// How deep tables and arrays are nested in a frame, or a bit less deep than this: who parses them recurses.
+fn levels(frame: &[u8]) -> usize {
+    let opens = |octet: &u8| matches!(octet, b'A' | b'F');
+    if frame.iter().filter(|octet| opens(octet)).count() <= MOST_LEVELS {
+        return 0;
+    }
+    let (mut ends, mut most) = (BinaryHeap::new(), 0);
+    for (at, _) in frame.iter().enumerate().filter(|(_, octet)| opens(octet)) {
+        while ends.peek().is_some_and(|Reverse(end)| *end <= at) {
+            ends.pop();
+        }
+        let Some(size) = frame.get(at + 1..at + 5) else {
+            break;
+        };
+        let end = at + 5 + size.iter().fold(0, |size, octet| size << 8 | usize::from(*octet));
+        if end < frame.len() {
+            ends.push(Reverse(end));
+            most = most.max(ends.len());
+        }
+    }
+    most
 }
 
 /// Writes one frame behind what is in `buffer`.
@@ -126,6 +156,7 @@ const _: fn() = || {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use amq_protocol::types::{AMQPValue, FieldTable};
 
     fn bytes(frame: &AMQPFrame) -> BytesMut {
         let mut bytes = Vec::new();
@@ -143,6 +174,37 @@ mod tests {
             read.extend(decode(&mut buffer, 4096).unwrap());
         }
         assert_eq!(read, frames);
+    }
+
+    /// Each level costs a parser stack, and there is room for 26,000 in a frame.
+    #[test]
+    fn tables_within_tables_are_no_frame() {
+        let header = |levels: usize| {
+            let array = (0..levels).fold(AMQPValue::Void, |inner, _| {
+                AMQPValue::FieldArray(vec![inner].into())
+            });
+            let mut headers = FieldTable::default();
+            headers.insert("h".into(), array);
+            headers.insert(
+                "text".into(),
+                AMQPValue::LongString("A FIFA FAQ".repeat(100).into()),
+            );
+            let siblings = vec![AMQPValue::FieldArray(vec![AMQPValue::Void].into()); 1000];
+            headers.insert("siblings".into(), AMQPValue::FieldArray(siblings.into()));
+            bytes(&AMQPFrame::Header(
+                1,
+                AMQPContentHeader {
+                    class_id: BASIC,
+                    body_size: 0,
+                    properties: basic::AMQPProperties::default().with_headers(headers),
+                },
+            ))
+        };
+        assert!(matches!(
+            decode(&mut header(90), 131_072),
+            Ok(Some(AMQPFrame::Header(..)))
+        ));
+        assert_eq!(decode(&mut header(110), 131_072), Err(Garbage::Malformed));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use amq_protocol::{
 use super::{
     frames::Garbage,
     refusal::Refusal,
-    session::{Capabilities, FRAME_MAX, Phase},
+    session::{Capabilities, FRAME_MAX, Phase, Session},
     vhost::{At, Vhost},
 };
 
@@ -26,12 +26,15 @@ impl Vhost {
         };
         let of = ids(&frame);
         let done = match (phase, frame) {
-            (_, AMQPFrame::Heartbeat) => Ok(()),
             (Phase::Header, AMQPFrame::ProtocolHeader(_)) => self.start(id),
+            (Phase::Header, _) => return self.receive_garbage(id, Garbage::NoAmqp),
+            (Phase::Closed, _) => Ok(()),
             (Phase::CloseOk, AMQPFrame::Method(0, AMQPClass::Connection(method))) => {
                 self.closing(id, &method)
             }
             (Phase::CloseOk, _) => Ok(()), // all but the answer is thrown away
+            (_, AMQPFrame::Heartbeat) => Ok(()),
+            (_, AMQPFrame::InvalidHeartbeat(_)) => Err(Refusal::unexpected("a heartbeat on a channel")),
             (phase, AMQPFrame::Method(0, AMQPClass::Connection(method))) => {
                 self.on_connection(id, phase, method)
             }
@@ -45,7 +48,7 @@ impl Vhost {
                     frame,
                 )
             }
-            (..) => Err(Refusal::command_invalid("unexpected frame")),
+            (phase, _) => Err(Refusal::out_of_place(phase)),
         };
         if let Err(refusal) = done {
             self.refuse(id, &refusal, of);
@@ -55,29 +58,35 @@ impl Vhost {
     /// Closes a connection with a reply code.
     pub(super) fn refuse(&mut self, id: u32, refusal: &Refusal, of: (u16, u16)) {
         self.release_connection(id);
-        if let Some(session) = self.sessions.get_mut(&id) {
+        let open = |session: &&mut Session| !matches!(session.phase, Phase::CloseOk | Phase::Closed);
+        if let Some(session) = self.sessions.get_mut(&id).filter(open) {
             session.close(refusal, of);
         }
     }
 
-    /// What came is no frame.
+    /// What came is no frame, and nothing behind it can be understood.
     pub(super) fn receive_garbage(&mut self, id: u32, garbage: Garbage) {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
-        match (session.phase, garbage) {
+        let refusal = match (session.phase, garbage) {
             // As RabbitMQ: the header it would have understood, and the end.
             (Phase::Header, _) => {
                 session.peer.outbox.raw(b"AMQP\x00\x00\x09\x01");
-                session.end();
+                return session.end();
             }
-            (Phase::CloseOk, _) => session.end(),
+            (Phase::CloseOk | Phase::Closed, _) => return session.end(),
             (_, Garbage::TooLarge) => {
                 let limit = session.peer.frame_max.load(Ordering::Relaxed);
-                let text = format_args!("frame is larger than the {limit} octets that were agreed");
-                self.refuse(id, &Refusal::frame_error(text), (0, 0));
+                Refusal::frame_error(format_args!(
+                    "frame is larger than the {limit} octets that were agreed"
+                ))
             }
-            _ => self.refuse(id, &Refusal::frame_error("these octets are no frame"), (0, 0)),
+            _ => Refusal::frame_error("these octets are no frame"),
+        };
+        self.refuse(id, &refusal, (0, 0));
+        if let Some(session) = self.sessions.get(&id) {
+            session.linger();
         }
     }
 
@@ -128,8 +137,11 @@ impl Vhost {
                     return Ok(());
                 }
                 session.phase = Phase::TuneOk;
-                session.connection(AMQPMethod::Tune(tune));
+                session.offered = tune;
+                session.connection(AMQPMethod::Tune(tune.into()));
             }
+            // As RabbitMQ, which doesn't say why either.
+            (Phase::TuneOk, AMQPMethod::TuneOk(ok)) if !session.offered.allows(&ok) => session.cut(),
             (Phase::TuneOk, AMQPMethod::TuneOk(ok)) => {
                 session.channel_max = if ok.channel_max == 0 {
                     u16::MAX
@@ -155,15 +167,12 @@ impl Vhost {
                 session.connection(AMQPMethod::UpdateSecretOk(UpdateSecretOk {}));
             }
             (_, AMQPMethod::Close(_)) => {
+                session.phase = Phase::Closed;
                 session.connection(AMQPMethod::CloseOk(CloseOk {}));
                 session.linger();
                 self.release_connection(id);
             }
-            (_, other) => {
-                return Err(Refusal::command_invalid(format_args!(
-                    "unexpected method in connection: {other:?}"
-                )));
-            }
+            (phase, _) => return Err(Refusal::out_of_place(phase)),
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     select,
     task::JoinSet,
-    time::interval,
+    time::{interval, sleep},
 };
 
 use super::{
@@ -22,8 +22,9 @@ pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>, tls: Opti
     loop {
         select! {
             accepted = listener.accept() => {
-                if let Ok((stream, _)) = accepted {
-                    connections.spawn(connected(stream, Arc::clone(&shared), tls.clone()));
+                match accepted {
+                    Ok((stream, _)) => drop(connections.spawn(connected(stream, Arc::clone(&shared), tls.clone()))),
+                    Err(_) => sleep(SWEEP).await, // out of sockets: the next try would fail as well
                 }
             }
             Some(_) = connections.join_next() => {}

@@ -89,6 +89,12 @@ impl Message {
         let ms = self.properties.expiration().as_ref()?.as_str().parse().ok()?;
         Some(Duration::from_millis(ms))
     }
+
+    /// The same property, if it can't be read.
+    pub(super) fn invalid_expiration(&self) -> Option<&str> {
+        let text = self.properties.expiration().as_ref()?.as_str();
+        self.expiration().is_none().then_some(text)
+    }
 }
 
 /// JSON as a table of fields, in the types that py-amqp chooses; `null` is left out.

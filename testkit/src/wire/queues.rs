@@ -87,10 +87,18 @@ impl Queues {
 
     pub(super) fn declare(&mut self, name: &str, wanted: Declared, vhost: &str) -> Result<(), Refusal> {
         let Some(current) = self.by_name.get(name) else {
-            if name.starts_with("amq.") && !name.starts_with("amq.gen-") {
-                return Err(Refusal::access(format_args!(
-                    "queue name '{name}' contains reserved prefix 'amq.*'"
-                )));
+            for (argument, least) in [("x-expires", 1), ("x-message-ttl", 0)] {
+                let given = wanted.arguments.inner().get(argument).and_then(number);
+                if let Some(number) = given.filter(|number| *number < least) {
+                    let what = if number == 0 {
+                        "value_zero"
+                    } else {
+                        "value_negative"
+                    };
+                    return Err(Refusal::precondition(format_args!(
+                        "invalid arg '{argument}' for queue '{name}' in vhost '{vhost}': {{{what},{number}}}"
+                    )));
+                }
             }
             self.by_name.insert(name.to_owned(), Queue::new(wanted));
             return Ok(());

@@ -1,5 +1,7 @@
 //! What the broker refuses, by RabbitMQ's own codes and words.
 
+use super::session::Phase;
+
 /// A request that is refused: the channel or the connection is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -69,6 +71,19 @@ impl Refusal {
 
     pub(super) fn channel_error(text: impl std::fmt::Display) -> Self {
         Self::hard(504, "CHANNEL_ERROR", text)
+    }
+
+    /// A method that a connection doesn't take where it is.
+    pub(super) fn out_of_place(phase: Phase) -> Self {
+        Self::channel_error(format_args!(
+            "unexpected method in connection state {}",
+            phase.name()
+        ))
+    }
+
+    /// A method that only brokers send, or nobody.
+    pub(super) fn unimplemented() -> Self {
+        Self::command_invalid("unimplemented method")
     }
 
     pub(super) fn unexpected(text: impl std::fmt::Display) -> Self {

@@ -16,6 +16,7 @@ use amq_protocol::{
 use tokio::sync::watch;
 
 use super::{
+    Tune,
     channel::{Channel, Unacked},
     frames::{garbled, short, with_content},
     message::Message,
@@ -33,6 +34,8 @@ pub(super) struct Session {
     /// By which name the client knows the one vhost there is.
     pub(super) vhost: String,
     pub(super) can: Capabilities,
+    /// What it was proposed.
+    pub(super) offered: Tune,
     pub(super) channel_max: u16,
     pub(super) is_told_blocked: bool,
 }
@@ -60,6 +63,22 @@ pub(super) enum Phase {
     Running,
     /// For the answer to its own `connection.close`.
     CloseOk,
+    /// For nothing more: the client has said goodbye.
+    Closed,
+}
+
+impl Phase {
+    /// In RabbitMQ's words.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Header | Self::StartOk => "starting",
+            Self::TuneOk => "tuning",
+            Self::Open => "opening",
+            Self::Running => "running",
+            Self::CloseOk => "closing",
+            Self::Closed => "closed",
+        }
+    }
 }
 
 /// What a client says that it understands.
@@ -104,6 +123,7 @@ impl Session {
             channels: BTreeMap::new(),
             vhost: "/".to_owned(),
             can: Capabilities::default(),
+            offered: Tune::default(),
             channel_max: u16::MAX,
             is_told_blocked: false,
         }

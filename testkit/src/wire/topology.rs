@@ -3,7 +3,7 @@
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
 
 use super::{
-    exchanges::{Exchange, Target},
+    exchanges::{Exchange, Target, default_is_off_limits},
     frames::short,
     queues::Declared,
     refusal::Refusal,
@@ -16,6 +16,7 @@ impl Vhost {
         let vhost = self.vhost(at.connection);
         let (nowait, ok) = match method {
             AMQPMethod::Declare(declare) => {
+                default_is_off_limits(declare.exchange.as_str())?;
                 if declare.passive {
                     self.exchanges.get(declare.exchange.as_str(), &vhost)?;
                 } else {
@@ -37,6 +38,7 @@ impl Vhost {
                 (delete.nowait, AMQPMethod::DeleteOk(exchange::DeleteOk {}))
             }
             AMQPMethod::Bind(bind) => {
+                default_is_off_limits(bind.destination.as_str())?;
                 self.exchanges.get(bind.destination.as_str(), &vhost)?;
                 let to = Target::Exchange(bind.destination.to_string());
                 let (source, key) = (bind.source.as_str(), bind.routing_key.as_str());
@@ -46,15 +48,10 @@ impl Vhost {
             AMQPMethod::Unbind(unbind) => {
                 let to = Target::Exchange(unbind.destination.to_string());
                 let (source, key) = (unbind.source.as_str(), unbind.routing_key.as_str());
-                self.exchanges
-                    .unbind(source, &to, key, &unbind.arguments, &vhost)?;
+                self.exchanges.unbind(source, &to, key, &unbind.arguments)?;
                 (unbind.nowait, AMQPMethod::UnbindOk(exchange::UnbindOk {}))
             }
-            other => {
-                return Err(Refusal::command_invalid(format_args!(
-                    "unexpected method {other:?}"
-                )));
-            }
+            _ => return Err(Refusal::unimplemented()),
         };
         if !nowait {
             self.tell(at, AMQPClass::Exchange(ok));
@@ -81,7 +78,7 @@ impl Vhost {
                 let name = self.named(at, unbind.queue.as_str())?;
                 let (source, key) = (unbind.exchange.as_str(), unbind.routing_key.as_str());
                 self.exchanges
-                    .unbind(source, &Target::Queue(name), key, &unbind.arguments, &vhost)?;
+                    .unbind(source, &Target::Queue(name), key, &unbind.arguments)?;
                 (false, AMQPMethod::UnbindOk(queue::UnbindOk {}))
             }
             AMQPMethod::Purge(purge) => {
@@ -100,11 +97,7 @@ impl Vhost {
                     AMQPMethod::DeleteOk(queue::DeleteOk { message_count }),
                 )
             }
-            other => {
-                return Err(Refusal::command_invalid(format_args!(
-                    "unexpected method {other:?}"
-                )));
-            }
+            _ => return Err(Refusal::unimplemented()),
         };
         if !nowait {
             self.tell(at, AMQPClass::Queue(ok));
@@ -124,6 +117,12 @@ impl Vhost {
             && let Some(ok) = self.scripted(&name)
         {
             return Ok(ok);
+        }
+        let is_reserved = declare.queue.as_str().starts_with("amq.");
+        if is_reserved && !declare.passive && !self.queues.has(&name) {
+            return Err(Refusal::access(format_args!(
+                "queue name '{name}' contains reserved prefix 'amq.*'"
+            )));
         }
         if !declare.passive {
             let wanted = Declared {

@@ -134,6 +134,10 @@ impl Vhost {
                 "cannot publish to internal exchange '{name}' in vhost '{vhost}'"
             )));
         }
+        if let Some(text) = message.invalid_expiration() {
+            let text = format_args!("invalid expiration '{text}': no_integer");
+            return Err(Refusal::precondition(text));
+        }
         let confirms = self.channel(at).and_then(|channel| channel.confirms.as_mut());
         let tag = confirms.map(|confirms| confirms.number());
         let origin = Origin {
@@ -265,7 +269,7 @@ impl Vhost {
 
     /// The broker closes a channel.
     pub(super) fn close_channel(&mut self, at: At, refusal: &Refusal, (class_id, method_id): (u16, u16)) {
-        let Some(channel) = self.channel(at) else {
+        let Some(channel) = self.channel(at).filter(|channel| !channel.is_closing) else {
             return;
         };
         channel.is_closing = true;

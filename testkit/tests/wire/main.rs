@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod departures;
+mod hostile;
 mod rules;
 
 use nameko_cachetools_testkit::{WireBroker, wire::RawClient};
