@@ -23,7 +23,9 @@ pub(super) async fn listen(listener: TcpListener, shared: Arc<Shared>, tls: Opti
         select! {
             accepted = listener.accept() => {
                 match accepted {
-                    Ok((stream, _)) => drop(connections.spawn(connected(stream, Arc::clone(&shared), tls.clone()))),
+                    Ok((stream, _)) => {
+                        connections.spawn(connected(stream, Arc::clone(&shared), tls.clone()));
+                    }
                     Err(_) => sleep(SWEEP).await, // out of sockets: the next try would fail as well
                 }
             }

@@ -47,7 +47,8 @@ use shared::Shared;
 use tls::Tls;
 /// There is none without the feature.
 #[cfg(not(feature = "tls"))]
-type Tls = std::convert::Infallible;
+#[derive(Debug, Clone)]
+enum Tls {}
 
 /// A [`FakeBroker`] on a TCP port of this machine, made by [`FakeBroker::serve`]. It speaks AMQP 0-9-1, so that every
 /// AMQP library, real nameko services and real nameko clients talk to it. Dropped, it closes the port and all
