@@ -26,7 +26,7 @@ use crate::{
     message::Request,
     methods::{Methods, Rule},
     options::{Mode, Options},
-    outcome::{Outcome, Reason, Reply},
+    outcome::Reason,
     policy::Policy,
     route::Route,
     stats::{Counters, Stats},
@@ -68,6 +68,13 @@ pub(crate) struct Prepared {
     pub(crate) cached: Result<(Key, Rule), Reason>,
     body: Bytes,
     context: Context,
+}
+
+/// A fresh cached answer, with its age and its freshness in nanoseconds.
+pub(crate) struct Hit<T> {
+    pub(crate) slot: Arc<Slot<T>>,
+    pub(crate) age: u64,
+    pub(crate) fresh_for: u64,
 }
 
 impl Prepared {
@@ -153,8 +160,8 @@ impl Engine {
     }
 
     /// A fresh cached answer, if there is one at once: nothing is awaited, nothing allocated.
-    #[inline]
-    pub(crate) fn hit<T, P, K>(&self, method: &str, args: &Args<P, K>) -> Option<Reply<T>>
+    #[inline(never)]
+    pub(crate) fn hit<T, P, K>(&self, method: &str, args: &Args<P, K>) -> Option<Hit<T>>
     where
         T: Send + Sync + 'static,
         P: Serialize,
@@ -177,7 +184,8 @@ impl Engine {
             return None;
         }
         self.counters.hit();
-        Some(Reply::new(slot, Outcome::hit(age, fresh_until.min(own))))
+        let fresh_for = fresh_until.min(own);
+        Some(Hit { slot, age, fresh_for })
     }
 
     /// Writes down all that a call needs which has to wait, so that it borrows nothing.
