@@ -1,6 +1,6 @@
 //! The part of a call that waits: one path for plain, failover and cache-first calls, led by the policy's decisions.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -147,6 +147,8 @@ impl Attempt<'_> {
         let mut patience_ends = patience
             .and_then(|patience| ticket.started().checked_add(patience))
             .filter(|ends| call_ends.is_none_or(|limit| *ends <= limit));
+        let transport = self.call.engine.client.transport().as_ref();
+        let mut timed_out = pin!(tie(timed_out(transport, &self.call.route, self.started, limit)));
         let landing = loop {
             tokio::select! {
                 biased;
@@ -161,12 +163,12 @@ impl Attempt<'_> {
                         return Ok(reply);
                     }
                 }
-                () = tie(at(call_ends)) => {
+                error = &mut timed_out => {
                     // A limit of the call's own says nothing about the service.
                     if self.call.options.timeout.is_none() {
                         flights.note_slow(&ticket, &self.call.route, policy);
                     }
-                    return self.stand_in_for(timed_out(&self.call.route, limit)).await;
+                    return self.stand_in_for(error).await;
                 }
             }
         };

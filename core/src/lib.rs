@@ -93,6 +93,7 @@ mod outcome;
 mod plain;
 mod policy;
 mod proxy;
+mod queue;
 mod route;
 mod stats;
 mod store;
@@ -118,10 +119,11 @@ pub use message::{Headers, JSON, Request, Response};
 pub use outcome::{Outcome, Reason, Reply, Source};
 pub use policy::{CacheFirst, Failover, Plan, Policy};
 pub use proxy::{CacheFirstRpcProxy, CachedRpcProxy, ServiceProxy};
+pub use queue::ServiceQueue;
 pub use route::{InvalidRoute, MAX_ROUTE_BYTES, MAX_SERVICE_BYTES, Route};
 pub use stats::Stats;
 pub use store::{MemoryStore, MemoryStoreBuilder, Peek, Put, Store};
 #[cfg(shuttle)]
 #[doc(hidden)]
 pub use sync::end_task;
-pub use transport::{ConnectionState, ServiceQueue, Transport, TransportFn, transport_fn};
+pub use transport::{ConnectionState, Transport, TransportFn, transport_fn};

@@ -358,6 +358,7 @@ mod tests {
             timer,
             after: 30 * SECOND,
             delivery,
+            queue: None,
         };
         let outcome = Outcome::other(Details {
             age: Some((67 * SECOND, 30 * SECOND)),

@@ -11,7 +11,7 @@ use crate::{
     entry::{Marks, Sent, Slot},
     error::{CallError, Delivery},
     invalidate::Scope,
-    limits::{at, timed_out},
+    limits::timed_out,
     outcome::{Details, Outcome, Reason, Reply},
     wire,
 };
@@ -31,10 +31,11 @@ where
         client,
         scopes: call.engine.setter(call.route.method()),
     };
+    let transport = client.transport();
     let reply = tokio::select! {
         biased;
-        reply = client.transport().request(call.request(None)) => reply,
-        () = at(limit.and_then(|limit| started.checked_add(limit))) => return Err(timed_out(&call.route, limit)),
+        reply = transport.request(call.request(None)) => reply,
+        error = timed_out(transport.as_ref(), &call.route, started, limit) => return Err(error),
     };
     let response = match reply {
         Ok(response) => response,

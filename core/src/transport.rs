@@ -9,6 +9,7 @@ use crate::{
     clock::Clock,
     error::TransportError,
     message::{Request, Response},
+    queue::ServiceQueue,
 };
 
 /// Carries requests to services and brings their replies.
@@ -51,11 +52,11 @@ pub trait Transport: Send + Sync + 'static {
         Clock::Tokio
     }
 
-    /// What the broker knows of `service`'s request queue at this moment. After a timeout it tells a service that is
-    /// gone from one that is slow.
+    /// What the broker knows of `service`'s request queue at this moment: it tells a service that is gone from one that
+    /// is slow. Calls ask it shortly before their limit runs out, for the text of their error.
     ///
-    /// `None` if it can't be told: there is no connection, or no answer within a second, or another question is on its
-    /// way, or (the default) the transport has no broker to ask.
+    /// `None` if it can't be told: there is no connection, or no answer within a second, or (the default) the transport
+    /// has no broker to ask. A question costs the broker something, so those who ask at once share an answer.
     ///
     /// ```
     /// # use nameko_cachetools::{Transport, transport_fn};
@@ -105,41 +106,6 @@ impl ConnectionState {
     /// Whether a request made now would be sent.
     pub fn is_ready(&self) -> bool {
         matches!(self, Self::Ready)
-    }
-}
-
-/// A service's request queue (`rpc-{service}`), as its broker sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServiceQueue {
-    /// There is none: the service has never run on this broker, or somebody deleted its queue with the requests in it.
-    Missing,
-    /// There is one.
-    Exists {
-        /// Instances of the service that read it. 0: the service is stopped, and requests wait for it.
-        consumers: u32,
-        /// Requests that wait in it, not counting those that instances have taken already.
-        waiting: u32,
-    },
-}
-
-impl fmt::Display for ServiceQueue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("it has no queue on this broker"),
-            Self::Exists {
-                consumers: 0,
-                waiting,
-            } => {
-                write!(f, "nobody reads its queue, where {waiting} requests wait")
-            }
-            Self::Exists { consumers, waiting } => {
-                write!(
-                    f,
-                    "{consumers} instances read its queue, where {waiting} requests wait"
-                )
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 const FLOORS: &[(&str, u8)] = &[
     ("args", 0),
     ("clock", 0),
+    ("queue", 0),
     ("route", 0),
     ("sync", 0),
     ("types", 0),
@@ -19,7 +20,6 @@ const FLOORS: &[(&str, u8)] = &[
     ("directives", 2),
     ("events", 2),
     ("key", 2),
-    ("limits", 2),
     ("options", 2),
     ("outcome", 2),
     ("policy", 2),
@@ -27,6 +27,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("wire", 2),
     ("backoff", 3),
     ("invalidate", 3),
+    ("limits", 3),
     ("negative", 3),
     ("stats", 3),
     ("store", 3),

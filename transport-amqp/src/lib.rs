@@ -45,6 +45,7 @@ mod events;
 mod headers;
 mod link;
 mod listeners;
+mod looks;
 mod opening;
 mod paused;
 mod received;

@@ -19,6 +19,7 @@ use crate::{
     headers,
     link::Outgoing,
     listeners::Listeners,
+    looks::Looks,
     opening::Session,
     settings::Settings,
     supervisor::Supervisor,
@@ -37,8 +38,7 @@ struct Inner {
     settings: Arc<Settings>,
     calls: Arc<Calls>,
     listeners: Arc<Listeners>,
-    /// One question about a service's queue at a time: each takes a channel.
-    asking: Semaphore,
+    looks: Looks,
     /// Room for bodies which the socket has not taken yet, in bytes.
     unsent: Arc<Semaphore>,
     state: watch::Receiver<ConnectionState>,
@@ -74,7 +74,7 @@ impl AmqpTransport {
                 settings,
                 calls,
                 listeners,
-                asking: Semaphore::new(1),
+                looks: Looks::default(),
                 unsent: Arc::new(Semaphore::new(unsent)),
                 state,
                 stop,
@@ -144,17 +144,7 @@ impl Transport for AmqpTransport {
         if service.len() > MAX_SERVICE_BYTES {
             return Some(ServiceQueue::Missing);
         }
-        let _turn = self.inner.asking.try_acquire().ok()?;
-        let link = self.inner.calls.link()?;
-        let name = format!("rpc-{service}");
-        match timeout(QUEUE_LIMIT, link.service_queue(&name)).await {
-            Ok(Ok(queue)) => Some(queue),
-            Ok(Err(reason)) => {
-                tracing::debug!(reason, "a service's queue can't be looked at");
-                None
-            }
-            Err(_) => None,
-        }
+        self.inner.looks.at(service, self.inner.calls.link()?).await
     }
 
     async fn close(&self, grace: Duration) {
@@ -234,9 +224,6 @@ impl fmt::Debug for AmqpTransport {
             .finish()
     }
 }
-
-/// The contract's: whoever asks has waited long enough already.
-const QUEUE_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is left of the second after `grace`, once the supervisor had its own limit.
 const CLOSE_LIMIT: Duration = Duration::from_millis(900);

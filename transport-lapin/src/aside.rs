@@ -1,6 +1,9 @@
 //! What goes on beside requests and replies, each on a channel of its own: a look at a service's queue, and events.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
 
 use futures_util::StreamExt;
 use lapin::{
@@ -15,17 +18,18 @@ use nameko_cachetools_amqp::{EventQueue, EventsTold};
 use crate::fields::{headers, short};
 
 /// How many queues were looked for on a connection and not found.
-#[derive(Default)]
-pub(crate) struct Missing(AtomicU32);
+#[derive(Clone, Default)]
+pub(crate) struct Missing(Arc<AtomicU32>);
 
 /// lapin never uses a channel's number again that the broker closed.
 const MAX_MISSING: u32 = 100;
 
-/// A passive declaration. The broker closes the channel if there is no such queue.
+/// A passive declaration. The broker closes the channel if there is no such queue: to be seen through, so that it is
+/// known.
 pub(crate) async fn service_queue(
-    connection: &Connection,
-    name: &str,
-    missing: &Missing,
+    connection: Arc<Connection>,
+    name: String,
+    missing: Missing,
 ) -> std::result::Result<ServiceQueue, String> {
     if missing.0.load(Ordering::Relaxed) >= MAX_MISSING {
         return Err(format!("{MAX_MISSING} queues were missing: each costs a channel"));
@@ -39,7 +43,7 @@ pub(crate) async fn service_queue(
         ..QueueDeclareOptions::default()
     };
     match channel
-        .queue_declare(short(name), passive, FieldTable::default())
+        .queue_declare(short(&name), passive, FieldTable::default())
         .await
     {
         Ok(queue) => {

@@ -93,7 +93,10 @@ impl Link for LapinLink {
     }
 
     async fn service_queue(&self, name: &str) -> std::result::Result<ServiceQueue, String> {
-        aside::service_queue(&self.connection, name, &self.missing).await
+        let look = aside::service_queue(self.connection.clone(), name.to_owned(), self.missing.clone());
+        tokio::spawn(look)
+            .await
+            .unwrap_or_else(|error| Err(error.to_string()))
     }
 
     async fn listen(&self, queue: EventQueue, told: EventsTold) -> String {

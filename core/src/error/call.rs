@@ -3,7 +3,10 @@
 use std::{fmt, time::Duration};
 
 use super::{Cause, Delivery, RemoteError, Timer, TransportError};
-use crate::route::{InvalidRoute, Route};
+use crate::{
+    queue::ServiceQueue,
+    route::{InvalidRoute, Route},
+};
 
 /// Why a call has no answer, live or cached.
 ///
@@ -24,10 +27,7 @@ pub enum CallError {
         error: Box<RemoteError>,
     },
     /// No reply came within a limit.
-    #[error(
-        "{route} did not reply within {timer} of {after:?}; {delivery}. \
-         A stopped nameko service looks like this: its queue keeps requests"
-    )]
+    #[error("{route} did not reply within {timer} of {after:?}; {delivery}. {}", shown_queue(route, *queue))]
     Timeout {
         /// The call.
         route: Route,
@@ -37,6 +37,9 @@ pub enum CallError {
         after: Duration,
         /// What may be concluded.
         delivery: Delivery,
+        /// What the broker knew of the service just before ([`Transport::service_queue`](crate::Transport::service_queue));
+        /// `None` if it could not be told.
+        queue: Option<ServiceQueue>,
     },
     /// No queue is bound for the service.
     #[error(
@@ -163,6 +166,7 @@ impl CallError {
     ///     timer: Timer::CallTimeout,
     ///     after: Duration::from_secs(30),
     ///     delivery: Delivery::Unknown,
+    ///     queue: None,
     /// };
     /// assert!(error.is_timeout() && error.may_have_executed());
     /// assert!(error.to_string().contains("products.get did not reply within call_timeout of 30s"));
@@ -261,6 +265,13 @@ impl fmt::Debug for CallError {
             Self::Remote { route, error } => write!(f, "{route} raised {error:?}"),
             _ => write!(f, "{self}"),
         }
+    }
+}
+
+fn shown_queue(route: &Route, queue: Option<ServiceQueue>) -> String {
+    match queue {
+        Some(queue) => format!("The broker says of `{}`: {queue}", route.service()),
+        None => "A stopped nameko service looks like this: its queue keeps requests".to_owned(),
     }
 }
 

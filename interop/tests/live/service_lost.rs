@@ -133,6 +133,28 @@ fn with_nothing_cached_both_wait_and_are_answered_when_the_service_is_back() {
 }
 
 #[test]
+fn a_timeout_says_whether_anybody_reads_the_services_queue() {
+    for (loss, text) in [
+        (Loss::Stopped, "nobody reads its queue, where 1 request waits"),
+        (Loss::Hung, "1 instance reads its queue, where 0 requests wait"),
+    ] {
+        live::alone(Interop::builder(), async |nameko| {
+            let interop = interop(nameko).await;
+            loss.befall(nameko).await;
+            let limit = 5 * PATIENCE;
+            let began = Instant::now();
+            let error = interop
+                .call::<u8, _>("ident", (1,))
+                .timeout(limit)
+                .await
+                .unwrap_err();
+            assert!(error.to_string().contains(text), "{loss:?}: {error}");
+            assert!(began.elapsed() < 2 * limit, "{:?}", began.elapsed());
+        });
+    }
+}
+
+#[test]
 fn a_call_whose_service_is_killed_at_work_is_answered_by_the_next_one() {
     live::alone(Interop::builder(), async |nameko| {
         let interop = interop(nameko).await;

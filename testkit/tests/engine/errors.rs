@@ -1,10 +1,23 @@
 //! What errors say: which call, which timer, what may be concluded; and never an argument or a token.
 
-use nameko_cachetools::{CacheFirstRpcProxy, CallError, Context, Delivery, ErrorClass, Reply, args};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use nameko_cachetools::{
+    CacheFirstRpcProxy, CallError, Client, Context, Delivery, ErrorClass, Reply, Request, Response,
+    ServiceQueue, Transport, TransportError, args,
+};
 use nameko_cachetools_testkit::{Answer, FakeBroker, When};
 use serde_json::json;
+use tokio::time::Instant;
 
-use crate::{S, client};
+use crate::{MS, S, client};
 
 /// Proves: E12.
 #[tokio::test(start_paused = true)]
@@ -81,6 +94,80 @@ async fn every_failure_has_its_class_and_what_may_be_concluded() {
         assert!(error.to_string().contains(text), "{error}");
         assert_eq!(error.may_have_executed(), delivery != NotSent);
         assert_eq!(error.is_unavailable(), class == Unavailable);
+    }
+}
+
+/// Whoever waits in vain learns why, if the broker knows, and not a moment later for it.
+///
+/// Proves: E12.
+#[tokio::test(start_paused = true)]
+async fn a_timeout_says_what_the_broker_knows() {
+    let (consumers, waiting) = (0, 7);
+    let stopped = Some(ServiceQueue::Exists { consumers, waiting });
+    for (knows, text) in [
+        (
+            Some(stopped),
+            "The broker says of `shop`: nobody reads its queue, where 7 requests wait",
+        ),
+        (
+            Some(Some(ServiceQueue::Missing)),
+            "`shop`: it has no queue on this broker",
+        ),
+        (Some(None), "A stopped nameko service looks like this"),
+        (None, "A stopped nameko service looks like this"),
+    ] {
+        let transport = Arc::new(Silent {
+            knows,
+            questions: AtomicU32::new(0),
+        });
+        let client = Client::new(transport.clone());
+        let (plain, cached) = (client.service("shop"), CacheFirstRpcProxy::new("shop", &client));
+        for (n, limit) in [S(5), MS(80)].into_iter().enumerate() {
+            let (began, asked) = (Instant::now(), 2 * n as u32);
+            let (one, other) = tokio::join!(
+                plain.call::<u64, _>("get", ()).timeout(limit).into_future(),
+                cached.call::<u64, _>("get", (n,)).timeout(limit).into_future(),
+            );
+            assert_eq!(began.elapsed(), limit, "not a moment later");
+            for error in [one.unwrap_err(), other.unwrap_err()] {
+                assert!(error.to_string().contains(text), "{error}");
+                assert!(matches!(error, CallError::Timeout { queue, .. } if queue == knows.flatten()));
+            }
+            assert_eq!(
+                transport.questions.load(Ordering::Relaxed),
+                asked + 2,
+                "once per call"
+            );
+        }
+        let early = plain.call::<u64, _>("get", ()).timeout(S(5)).into_future();
+        assert!(tokio::time::timeout(MS(4700), early).await.is_err());
+        assert_eq!(
+            transport.questions.load(Ordering::Relaxed),
+            4,
+            "not while there is time"
+        );
+    }
+}
+
+/// Its service answers nothing, nor does its broker, unless it knows.
+struct Silent {
+    knows: Option<Option<ServiceQueue>>,
+    questions: AtomicU32,
+}
+
+#[async_trait]
+impl Transport for Silent {
+    async fn request(&self, _: Request) -> Result<Response, TransportError> {
+        pending().await
+    }
+
+    async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        assert_eq!(service, "shop");
+        self.questions.fetch_add(1, Ordering::Relaxed);
+        match self.knows {
+            Some(queue) => queue,
+            None => pending().await,
+        }
     }
 }
 

@@ -51,8 +51,8 @@ async fn a_services_queue_is_looked_at_without_harm() {
 
     // Each of them costs a channel, but not the connection, nor more channels than there are.
     let mut answers = Vec::new();
-    for _ in 0..110 {
-        answers.push(within(2, transport.service_queue(&stopped)).await);
+    for n in 0..110 {
+        answers.push(within(2, transport.service_queue(&format!("{stopped}-{n}"))).await);
     }
     assert!(
         answers[..100]
