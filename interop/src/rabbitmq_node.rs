@@ -116,6 +116,7 @@ impl Node {
             .env("RABBITMQ_LOG_BASE", file("log"))
             .env("RABBITMQ_LOGS", "-")
             .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
+            .env("ERL_CRASH_DUMP_SECONDS", "0") // or one that is killed while it starts leaves a file where it was started
             .env("ERL_EPMD_PORT", self.mapper.to_string())
             .env("ERL_EPMD_ADDRESS", Ipv4Addr::LOCALHOST.to_string())
             .env("ERL_FLAGS", "-kernel inet_dist_use_interface {127,0,0,1}");
