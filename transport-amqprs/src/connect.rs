@@ -20,6 +20,7 @@ use amqprs::{
 use async_trait::async_trait;
 use nameko_cachetools_amqp::{Link, LinkEvents, LinkFactory, OpenError, Plan, clock_is_paused, is_permanent};
 use tokio::{
+    net::TcpStream,
     sync::{oneshot, watch},
     time::{Duration, Instant},
 };
@@ -111,13 +112,20 @@ pub(crate) async fn connect(plan: &Plan) -> Result<Connection, OpenError> {
         let connector = tokio_rustls::TlsConnector::from(config);
         arguments.tls_adaptor(amqprs::tls::TlsAdaptor::new(connector, address.host.clone()));
     }
-    Connection::open(&arguments).await.map_err(|error| match error {
+    let error = match Connection::open(&arguments).await {
+        Ok(connection) => return Ok(connection),
+        Err(error) => error,
+    };
+    Err(match error {
         // It is told in the text of a frame only.
         Error::ConnectionOpenError(text) => refusal(code_in(&text), text),
         Error::NetworkError(text) if is_tls_refusal(&text) => OpenError::refused(format!("TLS: {text}")),
-        Error::NetworkError(text) if began.elapsed() >= SILENT_REFUSAL => OpenError::refused(format!(
-            "{text}, {SILENT_REFUSAL:?} or more after connecting: RabbitMQ refuses a wrong user or password like this"
-        )),
+        Error::NetworkError(text) if began.elapsed() >= SILENT_REFUSAL && is_there(plan).await => {
+            OpenError::refused(format!(
+                "{text}, {SILENT_REFUSAL:?} or more after connecting: RabbitMQ refuses a wrong user or password like \
+                 this"
+            ))
+        }
         error => OpenError::unreachable(error.to_string()),
     })
 }
@@ -131,6 +139,12 @@ fn is_tls_refusal(text: &str) -> bool {
     ]
     .iter()
     .any(|part| text.contains(part))
+}
+
+/// Whether somebody listens: who hung up because he was killed, refused nobody.
+async fn is_there(plan: &Plan) -> bool {
+    let (host, port) = (plan.address.host.as_str(), plan.address.port);
+    TcpStream::connect((host, port)).await.is_ok()
 }
 
 /// amqprs doesn't announce that it understands refusals, so RabbitMQ hangs up without a word, after 3 s.
