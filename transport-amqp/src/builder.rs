@@ -83,8 +83,8 @@ impl<T: From<AmqpTransport>> Builder<T> {
         self
     }
 
-    /// Bodies of requests which the socket has not taken yet, all together; further requests wait for room, up to
-    /// `send_timeout`. 64 MiB by default.
+    /// Requests which the socket has not taken yet, all together, each by its body and 1 KiB; further requests wait for
+    /// room, up to `send_timeout`. 64 MiB by default.
     pub fn max_unsent_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_unsent_bytes = bytes;
         self

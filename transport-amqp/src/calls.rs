@@ -28,8 +28,10 @@ pub(crate) struct Calls {
     max_in_flight: usize,
     /// Whether requests are still waiting, after the gate was closed for ever.
     drained: watch::Sender<bool>,
-    /// Counts everything the broker sends: silence is when it stands still.
+    /// Counts all signs of life.
     heard: AtomicU64,
+    /// Counts what came to the reply queue: silence is when it stands still.
+    replies: AtomicU64,
     unmatched: AtomicU64,
 }
 
@@ -38,6 +40,16 @@ struct Table {
     waiting: HashMap<u128, Slot>,
     /// The transport's own message, sent while no request may be.
     trial: Option<(Uuid, oneshot::Sender<()>)>,
+}
+
+impl Table {
+    /// Whether this was the trial, of which the broker has said something now.
+    fn ends_trial(&mut self, id: Uuid) -> bool {
+        match self.trial.take_if(|(trial, _)| *trial == id) {
+            Some((_, trial)) => trial.send(()).is_ok(),
+            None => false,
+        }
+    }
 }
 
 enum Gate {
@@ -85,6 +97,7 @@ impl Calls {
             max_in_flight,
             drained: watch::Sender::new(false),
             heard: AtomicU64::new(0),
+            replies: AtomicU64::new(0),
             unmatched: AtomicU64::new(0),
         })
     }
@@ -171,6 +184,10 @@ impl Calls {
         self.note_if_drained(&table);
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.lock().gate, Gate::Closed)
+    }
+
     /// Waits until no request is under way, after `close`.
     pub(crate) async fn drained(&self) {
         if self
@@ -229,8 +246,8 @@ impl Calls {
     /// Ends one request; `false` if it doesn't wait any more, or never did.
     pub(crate) fn answer(&self, id: Uuid, answer: Answer) -> bool {
         let mut table = self.lock();
-        if let Some((_, trial)) = table.trial.take_if(|(trial, _)| *trial == id) {
-            return trial.send(()).is_ok();
+        if table.ends_trial(id) {
+            return true;
         }
         let slot = table.waiting.remove(&id.as_u128());
         self.note_if_drained(&table);
@@ -245,9 +262,12 @@ impl Calls {
     }
 
     pub(crate) fn confirmed(&self, id: Uuid) {
-        if let Some(slot) = self.lock().waiting.get_mut(&id.as_u128()) {
+        let mut table = self.lock();
+        if let Some(slot) = table.waiting.get_mut(&id.as_u128()) {
             slot.confirmed = true;
             slot.unwritten_since = None;
+        } else {
+            table.ends_trial(id);
         }
     }
 
@@ -258,6 +278,16 @@ impl Calls {
 
     pub(crate) fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The same, and through the reply queue.
+    pub(crate) fn hear_reply(&self) {
+        self.hear();
+        self.replies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn replies(&self) -> u64 {
+        self.replies.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_unmatched(&self) {

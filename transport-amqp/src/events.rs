@@ -34,7 +34,7 @@ impl LinkEvents {
     ///
     /// One that nobody waits for (late, duplicate, without or with a foreign id) is counted and forgotten.
     pub fn reply(&self, delivered: Delivered) {
-        self.calls.hear();
+        self.calls.hear_reply();
         let bytes = delivered.response.body.len();
         let answer = if bytes > self.max_reply_bytes {
             Answer::Failed(TransportError::ReplyTooLarge {

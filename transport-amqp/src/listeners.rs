@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,9 +12,9 @@ use tokio::{sync::watch, task::JoinSet, time::sleep};
 use crate::{calls::Calls, link::Link, topology::EventQueue};
 
 /// The listeners of a transport. They outlive its links.
-#[derive(Default)]
 pub(crate) struct Listeners {
-    all: Mutex<Vec<Arc<Wanted>>>,
+    /// `None` once the transport is over.
+    all: Mutex<Option<Vec<Arc<Wanted>>>>,
     /// How many there have been.
     count: watch::Sender<u64>,
 }
@@ -28,7 +28,10 @@ struct Wanted {
 impl Listeners {
     pub(crate) fn add(&self, app: &str, events: &Events) -> Listener {
         let (teller, listener) = Listener::pair();
-        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.lock();
+        let Some(all) = all.as_mut() else {
+            return listener; // and nobody tells it anything
+        };
         all.retain(|wanted| !wanted.teller.is_closed());
         let number = *self.count.borrow() + 1;
         let queue = EventQueue::new(app, events);
@@ -43,13 +46,26 @@ impl Listeners {
 
     /// The transport is over, and nobody will hear anything any more.
     pub(crate) fn clear(&self) {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.lock() = None;
     }
 
     fn newer_than(&self, number: u64) -> Vec<Arc<Wanted>> {
-        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let newer = all.iter().filter(|wanted| wanted.number > number);
+        let all = self.lock();
+        let newer = all.iter().flatten().filter(|wanted| wanted.number > number);
         newer.cloned().collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Arc<Wanted>>>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for Listeners {
+    fn default() -> Self {
+        Self {
+            all: Mutex::new(Some(Vec::new())),
+            count: watch::Sender::new(0),
+        }
     }
 }
 

@@ -84,8 +84,11 @@ impl Settings {
             Some("rpc_exchange has 1 to 255 visible ASCII characters")
         } else if !(MIN_HEARTBEAT..=MAX_HEARTBEAT).contains(&self.heartbeat) {
             Some("heartbeat is 4 s to 1 h")
-        } else if timeouts.iter().any(Duration::is_zero) {
-            Some("timeouts and pauses are longer than zero")
+        } else if !timeouts
+            .iter()
+            .all(|limit| (MIN_TIMEOUT..=MAX_TIMEOUT).contains(limit))
+        {
+            Some("timeouts and pauses are 1 ms to a day")
         } else if sizes.contains(&0) || sizes.iter().any(|&size| size > MAX_SIZE) {
             Some("limits are at least 1 and at most 512 Mi")
         } else {
@@ -99,5 +102,7 @@ const MAX_APP_BYTES: usize = 100;
 /// Shorter ones are no use (RabbitMQ's advice) and one of the libraries floods the connection with them.
 const MIN_HEARTBEAT: Duration = Duration::from_secs(4);
 const MAX_HEARTBEAT: Duration = Duration::from_secs(3600);
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// RabbitMQ's own largest message.
 const MAX_SIZE: usize = 512 << 20;

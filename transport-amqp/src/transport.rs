@@ -39,7 +39,7 @@ struct Inner {
     calls: Arc<Calls>,
     listeners: Arc<Listeners>,
     looks: Looks,
-    /// Room for bodies which the socket has not taken yet, in bytes.
+    /// Room for requests which the socket has not taken yet, in bytes.
     unsent: Arc<Semaphore>,
     state: watch::Receiver<ConnectionState>,
     stop: watch::Sender<bool>,
@@ -68,7 +68,9 @@ impl AmqpTransport {
             listeners,
             stop,
         } = parts;
-        let unsent = settings.max_unsent_bytes.max(settings.max_request_bytes);
+        let unsent = settings
+            .max_unsent_bytes
+            .max(settings.max_request_bytes + BESIDE_BODY);
         Self {
             inner: Arc::new(Inner {
                 settings,
@@ -80,6 +82,23 @@ impl AmqpTransport {
                 stop,
                 supervisor: tokio::spawn(supervisor.run(opened)).abort_handle(),
             }),
+        }
+    }
+
+    /// The connection's state at this moment, such as for a probe of readiness:
+    ///
+    /// ```
+    /// # fn example(transport: &nameko_cachetools_amqp::AmqpTransport) -> u16 {
+    /// if transport.health().is_ready() { 200 } else { 503 }
+    /// # }
+    /// ```
+    ///
+    /// `Closed` from the moment that [`close`](Transport::close) was called. To wait for changes, there is
+    /// [`state`](Transport::state).
+    pub fn health(&self) -> ConnectionState {
+        match self.inner.calls.is_closed() {
+            true => ConnectionState::Closed,
+            false => self.inner.state.borrow().clone(),
         }
     }
 
@@ -110,7 +129,7 @@ impl Transport for AmqpTransport {
         }
         headers::check(&request.headers).map_err(|error| TransportError::other(error, Delivery::NotSent))?;
         let mut waiting = calls.begin()?;
-        let room = self.inner.room(bytes, &mut waiting).await?;
+        let room = self.inner.room(bytes + BESIDE_BODY, &mut waiting).await?;
         waiting.hand_over();
         waiting.link.publish(Outgoing {
             route: request.route,
@@ -224,6 +243,9 @@ impl fmt::Debug for AmqpTransport {
             .finish()
     }
 }
+
+/// What a request takes beside its body, about: else there could be any number of small ones whose callers have left.
+const BESIDE_BODY: usize = 1024;
 
 /// What is left of the second after `grace`, once the supervisor had its own limit.
 const CLOSE_LIMIT: Duration = Duration::from_millis(900);

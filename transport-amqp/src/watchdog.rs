@@ -1,7 +1,7 @@
 //! Notices a connection that looks alive but does nothing: heartbeats of the library are not enough.
 //!
-//! - Nothing came from the broker for half a heartbeat: it is asked about the reply queue. No answer within a
-//!   heartbeat, or an answer that nobody consumes the queue, and the link is over. This finds half-open connections,
+//! - No reply came for half a heartbeat: the broker is asked about the reply queue. An answer that nobody consumes it,
+//!   or neither an answer nor anything else within a heartbeat, and the link is over. This finds half-open connections,
 //!   frames that never end, and a consumer that was lost without a word.
 //! - A request that the socket did not take within `send_timeout`: the link is over, so that it can't be written
 //!   later, when its caller has given up. Half-way the broker is asked, too: an answer shows that it has read all that
@@ -21,7 +21,7 @@ pub(crate) struct Watchdog {
     heartbeat: Duration,
     send_timeout: Duration,
     ticks: tokio::time::Interval,
-    heard: u64,
+    replies: u64,
     heard_at: Instant,
     probe: Option<Probe>,
     pub(crate) blocked: bool,
@@ -35,7 +35,7 @@ impl Watchdog {
         let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
-            heard: calls.heard(),
+            replies: calls.replies(),
             heard_at: Instant::now(),
             calls,
             link,
@@ -73,9 +73,9 @@ impl Watchdog {
     /// Starts a probe after a silence, and when a request is not known to be written: a link that can't see it learns it
     /// from the answer.
     fn listen(&mut self) {
-        let heard = self.calls.heard();
-        if heard != self.heard {
-            self.heard = heard;
+        let replies = self.calls.replies();
+        if replies != self.replies {
+            self.replies = replies;
             self.heard_at = Instant::now();
         }
         let is_due =
@@ -83,12 +83,14 @@ impl Watchdog {
         if self.probe.is_some() || self.blocked || !is_due() {
             return;
         }
-        let (link, limit) = (self.link.clone(), self.heartbeat);
+        let (link, calls, limit) = (self.link.clone(), self.calls.clone(), self.heartbeat);
+        let heard = calls.heard();
         self.probe = Some(Box::pin(async move {
             match timeout(limit, link.probe()).await {
                 Ok(Ok(0)) => Some("nobody consumes the reply queue any more".to_owned()),
                 Ok(Ok(_)) => None,
                 Ok(Err(reason)) => Some(reason),
+                Err(_) if calls.heard() != heard => None,
                 Err(_) => Some(format!("the broker has not answered for {limit:?}")),
             }
         }));

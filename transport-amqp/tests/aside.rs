@@ -60,6 +60,11 @@ async fn a_listener_hears_gaps_and_events_over_all_links() {
     transport.close(Duration::ZERO).await;
     drop(told);
     assert_eq!(heard(&mut listener).await, "end");
+    assert_eq!(
+        heard(&mut transport.listen(prices())).await,
+        "end",
+        "closed is closed"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -233,6 +233,23 @@ async fn bytes_in_front_of_the_socket_are_bounded() {
     drop((first, second));
 }
 
+/// What callers leave behind counts, however small it is.
+#[tokio::test(start_paused = true)]
+async fn requests_without_a_body_are_bounded_too() {
+    let broker = Broker::new([]);
+    let builder = broker.builder().max_request_bytes(60).max_unsent_bytes(100_000);
+    let transport = builder.connect().await.unwrap();
+    let link = broker.link();
+    link.set(Mood::Stalls);
+    for _ in 0..1000 {
+        start(&transport, "").await.abort();
+    }
+    settle().await;
+    assert_eq!(transport.counters().in_flight, 0);
+    let kept = link.taken().len();
+    assert!((50..=200).contains(&kept), "{kept}");
+}
+
 /// A socket that takes nothing is given up, so that nothing can be written after its caller has left.
 ///
 /// Proves: T8.

@@ -125,8 +125,8 @@ async fn no_call_hangs_when_links_die_under_it() {
     let broker = Broker::new([]);
     *broker.mood.lock().unwrap() = Mood::Echoes;
     let backoff = nameko_cachetools_amqp::Backoff {
-        first: Duration::from_micros(10),
-        cap: Duration::from_micros(10),
+        first: Duration::from_millis(1),
+        cap: Duration::from_millis(1),
         ..Default::default()
     };
     let transport = broker.builder().backoff(backoff).connect().await.unwrap();
