@@ -23,21 +23,21 @@ use crate::{
     publisher::Verdicts,
 };
 
-/// How many queues were looked for on a connection and not found.
+/// How many channels of a connection the broker closed over a look at a queue.
 #[derive(Clone, Default)]
-pub(crate) struct Missing(Arc<AtomicU32>);
+pub(crate) struct Spent(Arc<AtomicU32>);
 
 /// amqprs never frees a channel that the broker closed.
-const MAX_MISSING: u32 = 100;
+const MAX_SPENT: u32 = 100;
 
-/// A passive declaration. The broker closes the channel if there is no such queue.
+/// A passive declaration. The broker closes the channel if there is no such queue, or it is not ours to see.
 pub(crate) async fn service_queue(
     connection: Connection,
     name: String,
-    missing: Missing,
+    spent: Spent,
 ) -> Result<ServiceQueue, String> {
-    if missing.0.load(Ordering::Relaxed) >= MAX_MISSING {
-        return Err(format!("{MAX_MISSING} queues were missing: each costs a channel"));
+    if spent.0.load(Ordering::Relaxed) >= MAX_SPENT {
+        return Err(format!("{MAX_SPENT} looks were in vain: each costs a channel"));
     }
     let (channel, last_words) = open(&connection).await.map_err(|error| error.to_string())?;
     let mut declare = QueueDeclareArguments::new(short(&name));
@@ -47,11 +47,13 @@ pub(crate) async fn service_queue(
             Ok(ServiceQueue::Exists { consumers, waiting })
         }
         Ok(None) => Err("the broker did not answer".to_owned()),
-        Err(_) if last_words.code() == Some(NOT_FOUND) => {
-            missing.0.fetch_add(1, Ordering::Relaxed);
-            Ok(ServiceQueue::Missing)
+        Err(error) => {
+            spent.0.fetch_add(1, Ordering::Relaxed);
+            match last_words.code() {
+                Some(NOT_FOUND) => Ok(ServiceQueue::Missing),
+                _ => Err(error.to_string()),
+            }
         }
-        Err(error) => Err(error.to_string()),
     }
 }
 

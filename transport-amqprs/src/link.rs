@@ -18,7 +18,7 @@ use nameko_cachetools_amqp::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    aside::{self, Missing},
+    aside::{self, Spent},
     connect::{Home, LastWords, Watch, connect},
     fields::{headers, short},
     publisher::{Publisher, Unconfirmed, Verdicts},
@@ -182,7 +182,7 @@ impl Session {
             messages,
             mut questions,
         } = self;
-        let (unconfirmed, missing) = (publisher.unconfirmed.clone(), Missing::default());
+        let (unconfirmed, spent) = (publisher.unconfirmed.clone(), Spent::default());
         tokio::spawn(publisher.run(messages));
         while let Some(question) = questions.recv().await {
             match question {
@@ -196,7 +196,7 @@ impl Session {
                     let _ = answer.send(consumers);
                 }
                 Question::ServiceQueue(name, answer) => {
-                    let look = aside::service_queue(connection.clone(), name, missing.clone());
+                    let look = aside::service_queue(connection.clone(), name, spent.clone());
                     tokio::spawn(async move { answer.send(look.await) });
                 }
                 Question::Listen(queue, told, over) => {

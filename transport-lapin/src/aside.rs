@@ -17,22 +17,22 @@ use nameko_cachetools_amqp::{EventQueue, EventsTold};
 
 use crate::fields::{headers, short};
 
-/// How many queues were looked for on a connection and not found.
+/// How many channels of a connection the broker closed over a look at a queue.
 #[derive(Clone, Default)]
-pub(crate) struct Missing(Arc<AtomicU32>);
+pub(crate) struct Spent(Arc<AtomicU32>);
 
 /// lapin never uses a channel's number again that the broker closed.
-const MAX_MISSING: u32 = 100;
+const MAX_SPENT: u32 = 100;
 
-/// A passive declaration. The broker closes the channel if there is no such queue: to be seen through, so that it is
-/// known.
+/// A passive declaration. The broker closes the channel if there is no such queue, or it is not ours to see. To be seen
+/// through, so that this is counted.
 pub(crate) async fn service_queue(
     connection: Arc<Connection>,
     name: String,
-    missing: Missing,
+    spent: Spent,
 ) -> std::result::Result<ServiceQueue, String> {
-    if missing.0.load(Ordering::Relaxed) >= MAX_MISSING {
-        return Err(format!("{MAX_MISSING} queues were missing: each costs a channel"));
+    if spent.0.load(Ordering::Relaxed) >= MAX_SPENT {
+        return Err(format!("{MAX_SPENT} looks were in vain: each costs a channel"));
     }
     let channel = connection
         .create_channel()
@@ -53,11 +53,13 @@ pub(crate) async fn service_queue(
                 waiting: queue.message_count(),
             })
         }
-        Err(error) if reply_code(&error) == Some(NOT_FOUND) => {
-            missing.0.fetch_add(1, Ordering::Relaxed);
-            Ok(ServiceQueue::Missing)
+        Err(error) => {
+            spent.0.fetch_add(1, Ordering::Relaxed);
+            match reply_code(&error) {
+                Some(NOT_FOUND) => Ok(ServiceQueue::Missing),
+                _ => Err(error.to_string()),
+            }
         }
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -20,7 +20,7 @@ use nameko_cachetools_amqp::{
 use tokio::task::JoinSet;
 
 use crate::{
-    aside::{self, Missing},
+    aside::{self, Spent},
     connect::Socket,
     fields::{headers, short},
     publisher::Publisher,
@@ -32,7 +32,7 @@ pub(crate) struct LapinLink {
     replies: Channel,
     topology: Topology,
     connection: Arc<Connection>,
-    missing: Missing,
+    spent: Spent,
     /// Ends with the link.
     _tasks: JoinSet<()>,
 }
@@ -66,7 +66,7 @@ impl LapinLink {
             replies,
             topology,
             connection,
-            missing: Missing::default(),
+            spent: Spent::default(),
             _tasks: tasks,
         })
     }
@@ -93,7 +93,7 @@ impl Link for LapinLink {
     }
 
     async fn service_queue(&self, name: &str) -> std::result::Result<ServiceQueue, String> {
-        let look = aside::service_queue(self.connection.clone(), name.to_owned(), self.missing.clone());
+        let look = aside::service_queue(self.connection.clone(), name.to_owned(), self.spent.clone());
         tokio::spawn(look)
             .await
             .unwrap_or_else(|error| Err(error.to_string()))

@@ -40,6 +40,12 @@ impl LapinTransport {
         Builder::new(Arc::new(Links))
     }
 
+    /// The connection's state at this moment; [`health().is_ready()`](ConnectionState::is_ready) is what a probe of
+    /// readiness wants to know. `Closed` from the moment that [`close`](Transport::close) was called.
+    pub fn health(&self) -> ConnectionState {
+        self.0.health()
+    }
+
     /// Requests in flight, and replies that nobody waited for.
     pub fn counters(&self) -> Counters {
         self.0.counters()

@@ -66,6 +66,38 @@ async fn a_services_queue_is_looked_at_without_harm() {
     transport.close(Duration::ZERO).await;
 }
 
+/// Nameko's queues are nobody's own; but whoever looks at one that is, loses a channel each time.
+#[tokio::test]
+async fn looks_that_are_refused_are_few() {
+    let uri = live!();
+    let responder = Responder::start(&uri).await;
+    let transport = Tested::connect(&uri).await.unwrap();
+    let exclusive = QueueDeclareOptions {
+        exclusive: true,
+        ..QueueDeclareOptions::default()
+    };
+    let locked = unique("locked");
+    for n in 0..110 {
+        let queue = format!("rpc-{locked}-{n}");
+        let declared = responder
+            .channel
+            .queue_declare(queue.into(), exclusive, FieldTable::default());
+        declared.await.unwrap();
+        assert_eq!(
+            within(2, transport.service_queue(&format!("{locked}-{n}"))).await,
+            None
+        );
+    }
+    assert_eq!(
+        within(2, transport.service_queue(&unique("missing"))).await,
+        None,
+        "no more channels are spent"
+    );
+    assert!(transport.health().is_ready());
+    echo(&transport, &responder.service, "x").await;
+    transport.close(Duration::ZERO).await;
+}
+
 #[tokio::test]
 async fn every_listener_hears_every_event_and_every_gap() {
     let uri = live!();
