@@ -62,22 +62,28 @@ struct Consumer {
 
 async fn to_the_consumer<T: Subject>(stage: &Stage, frame: impl FnOnce(&Consumer) -> Frame) -> Row {
     let scene = Scene::<T>::new(stage).await;
-    let consumer = Arc::new(Mutex::new(None));
-    let seen = consumer.clone();
+    let consumers = Arc::new(Mutex::new(Vec::new()));
+    let seen = consumers.clone();
     scene.proxy.rewrite(move |frame| {
         if frame.method() == Some((60, 21)) {
-            *seen.lock().unwrap() = Some(Consumer {
+            seen.lock().unwrap().push(Consumer {
                 channel: frame.channel,
                 tag: frame.arguments().to_vec(),
             });
         }
         vec![frame]
     });
-    scene.proxy.cut(Cut::Reset);
-    scene.back().await;
+    let consumer = loop {
+        scene.proxy.cut(Cut::Reset);
+        scene.back().await;
+        // More than one, if a slow attempt to connect was overtaken: nobody knows whose is whose.
+        let mut seen = std::mem::take(&mut *consumers.lock().unwrap());
+        if seen.len() == 1 {
+            break seen.remove(0);
+        }
+    };
     let waiting = scene.waiting().await;
-    let frame = frame(consumer.lock().unwrap().as_ref().unwrap());
-    scene.proxy.inject(frame.to_bytes());
+    scene.proxy.inject(frame(&consumer).to_bytes());
     let row = waiting.lost(AT_ONCE, &scene).await;
     scene.end().await;
     row

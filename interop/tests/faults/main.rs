@@ -4,7 +4,7 @@
 //! [`RECOVERY`](scene::RECOVERY) of the fault's end. Each writes its row to standard error, for the table in the guide:
 //!
 //! ```text
-//! fault: lapin tcp_reset: Disconnected, may have executed: true, noticed after 3 ms, back after 41 ms
+//! fault: lapin tcp_reset: Disconnected (Unavailable), may have executed: true, noticed after 3 ms, back after 41 ms
 //! ```
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
 

@@ -101,7 +101,7 @@ impl<'a, T: Subject> Scene<'a, T> {
     /// Fifty calls whose requests the service has, and never answers.
     pub(crate) async fn waiting(&self) -> Waiting {
         let before = self.service.executed("silent");
-        let waiting = Waiting::start(&self.transport, || self.request("silent", "x"));
+        let mut waiting = Waiting::start(&self.transport, || self.request("silent", "x"));
         let all_are_there = async {
             while self.service.executed("silent") < before + CALLS {
                 sleep(Duration::from_millis(2)).await;
@@ -109,8 +109,9 @@ impl<'a, T: Subject> Scene<'a, T> {
         };
         if timeout(Duration::from_secs(20), all_are_there).await.is_err() {
             let arrived = self.service.executed("silent") - before;
+            let ended: Vec<_> = std::iter::from_fn(|| waiting.0.try_join_next()).collect();
             panic!(
-                "{arrived} of {CALLS} requests have arrived after 20 s: {:?}",
+                "{arrived} of {CALLS} requests have arrived after 20 s, others ended with {ended:?}: {:?}",
                 self.transport
             );
         }

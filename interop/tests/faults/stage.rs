@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use nameko_cachetools::{Delivery, TransportError};
+use nameko_cachetools::{CallError, Delivery, ErrorClass, Route, TransportError};
 use nameko_cachetools_interop::{PrivateBroker, live};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -103,7 +103,8 @@ impl fmt::Display for Row {
                 let kind = text.split([' ', '(']).next().unwrap_or_default();
                 write!(
                     f,
-                    "{kind}, may have executed: {}",
+                    "{kind} ({:?}), may have executed: {}",
+                    class(error),
                     error.delivery() != Delivery::NotSent
                 )?;
             }
@@ -114,6 +115,12 @@ impl fmt::Display for Row {
             None => write!(f, ", same connection"),
         }
     }
+}
+
+/// What the proxies make of it.
+fn class(error: &TransportError) -> ErrorClass {
+    let (route, error) = (Route::new("faults", "any").unwrap(), error.clone());
+    CallError::Transport { route, error }.class()
 }
 
 /// Most of it may be waiting for others' turns.
