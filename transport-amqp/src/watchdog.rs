@@ -31,7 +31,10 @@ type Probe = std::pin::Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
 impl Watchdog {
     pub(crate) fn new(settings: &Settings, calls: Arc<Calls>, link: Arc<dyn Link>) -> Self {
-        let period = (settings.heartbeat / 4).min(settings.send_timeout / 4);
+        // What happens between two ticks counts from the later one.
+        let period = (settings.heartbeat / 16)
+            .min(settings.send_timeout / 8)
+            .max(MIN_PERIOD);
         let mut ticks = interval_at(Instant::now() + period, period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -96,3 +99,5 @@ impl Watchdog {
         }));
     }
 }
+
+const MIN_PERIOD: Duration = Duration::from_millis(1);
