@@ -171,21 +171,20 @@ impl Engine {
         let rule = cache.methods.rule(method).filter(|rule| rule.reads_first)?;
         let prefix = rule.prefix.as_ref().ok()?;
         let now = self.client.clock().now();
-        let (entry, early) = with_key(prefix, method, args, |key| {
+        with_key(prefix, method, args, |key| {
             let key = key.ok()?;
-            Some((cache.shelf.peek(key, now)?, rule.early_nanos(key)))
-        })?;
-        let slot = entry.downcast::<T>()?;
-        let (sent_at, own) = (slot.marks.sent.moment(), slot.marks.fresh_for);
-        let age = now.nanos_since(sent_at);
-        let fresh_until = rule.fresh_until(age, early)?;
-        // What its service lets live longer than others is left to the long way.
-        if age >= own || !cache.epochs.none_since(sent_at) {
-            return None;
-        }
-        self.counters.hit();
-        let fresh_for = fresh_until.min(own);
-        Some(Hit { slot, age, fresh_for })
+            let slot = cache.shelf.peek(key, now)?.downcast::<T>()?;
+            let (sent_at, own) = (slot.marks.sent.moment(), slot.marks.fresh_for);
+            let age = now.nanos_since(sent_at);
+            let fresh_until = rule.fresh_until(age, rule.early_nanos(key))?;
+            // What its service lets live longer than others is left to the long way.
+            if age >= own || !cache.epochs.none_since(sent_at) {
+                return None;
+            }
+            self.counters.hit();
+            let fresh_for = fresh_until.min(own);
+            Some(Hit { slot, age, fresh_for })
+        })
     }
 
     /// Writes down all that a call needs which has to wait, so that it borrows nothing.
