@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    hash::BuildHasherDefault,
     sync::{
         Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -18,9 +17,15 @@ use quick_cache::{
 
 use super::{
     Peek, Put, Store,
-    slot_key::{Probe, Ready, SlotKey},
+    slot_key::{Probe, SlotKey},
 };
-use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key, sync::Mutex};
+use crate::{
+    clock::Moment,
+    entry::Entry,
+    error::StoreError,
+    key::{ByKey, Key},
+    sync::Mutex,
+};
 
 /// Keeps replies in memory, bounded by number, by bytes and, if wanted, by age. Cloning it shares it.
 ///
@@ -40,7 +45,7 @@ use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key, sync::Mute
 pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
-    cache: Cache<SlotKey, Entry, Weigh, BuildHasherDefault<Ready>>,
+    cache: Cache<SlotKey, Entry, Weigh, ByKey>,
     weigh: Weigh,
     max_entry_weight: u64,
     time_to_live: Option<Duration>,
@@ -121,7 +126,7 @@ impl MemoryStore {
         None
     }
 
-    fn insert(&self, key: &Key, entry: Entry) -> Put {
+    pub(super) fn insert(&self, key: &Key, entry: Entry) -> Put {
         let slot_key = SlotKey::new(key);
         // A heavier entry would be refused by the cache, and take the one it replaces with it.
         if self.0.weigh.weight(&slot_key, &entry) > self.0.max_entry_weight {
@@ -237,17 +242,12 @@ impl MemoryStoreBuilder {
             })
             .build();
         let cache = match options {
-            Ok(options) => Cache::with_options(
-                options,
-                weigh,
-                BuildHasherDefault::default(),
-                DefaultLifecycle::default(),
-            ),
+            Ok(options) => Cache::with_options(options, weigh, ByKey::default(), DefaultLifecycle::default()),
             Err(_) => Cache::with(
                 self.max_entries,
                 capacity,
                 weigh,
-                BuildHasherDefault::default(),
+                ByKey::default(),
                 DefaultLifecycle::default(),
             ),
         };

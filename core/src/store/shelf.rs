@@ -120,6 +120,9 @@ impl Shelf {
     /// Stores `entry` and says what became of it. A store that doesn't do so at once is left to it in the background
     /// (`None`): no reply waits for a store.
     pub(crate) async fn put(self: &Arc<Self>, key: &Key, entry: Entry) -> Option<Put> {
+        if let Some(memory) = &self.memory {
+            return Some(memory.insert(key, entry));
+        }
         let (shelf, key) = (Arc::clone(self), key.clone());
         let put = async move {
             let put = catch_unwind(AssertUnwindSafe(|| shelf.store.put(&key, entry)));
