@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use foldhash::quality::RandomState;
+
 use crate::clock::Moment;
 
 /// When a service is taken for dead, and how often it is looked at again.
@@ -93,7 +95,7 @@ pub(crate) enum Ending {
 
 /// What is remembered of all methods of one service.
 #[derive(Default)]
-pub(crate) struct Circuits(Mutex<HashMap<String, Memory>>);
+pub(crate) struct Circuits(Mutex<HashMap<String, Memory, RandomState>>);
 
 impl Circuits {
     /// Most methods that are remembered; calls of others find their circuit closed.
@@ -116,21 +118,16 @@ impl Circuits {
     /// Notes how a request of `method` ended.
     pub(crate) fn note(&self, method: &str, settings: Breaker, now: Moment, ending: Ending) {
         let mut circuits = self.lock();
-        if !circuits.contains_key(method) && circuits.len() < Self::MOST {
-            circuits.insert(method.to_owned(), Memory::new(settings, method));
-        }
-        let Some(memory) = circuits.get_mut(method) else {
-            return;
-        };
-        match ending {
-            Ending::Answered => memory.succeeded(now),
-            // Alive, but no faster than patience allows: that closes nothing.
-            Ending::AnsweredLate => memory.failures = 0,
-            Ending::Silent => memory.failed(now),
+        if let Some(memory) = circuits.get_mut(method) {
+            memory.note(now, ending);
+        } else if circuits.len() < Self::MOST {
+            let mut memory = Memory::new(settings, method);
+            memory.note(now, ending);
+            circuits.insert(method.to_owned(), memory);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory, RandomState>> {
         // Counters are whole after every step; a panic elsewhere changes nothing.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -189,6 +186,15 @@ impl Memory {
             None => Circuit::Closed,
             Some(pause) if now < pause.until => Circuit::Open(pause.until.since(now)),
             Some(_) => Circuit::Probe,
+        }
+    }
+
+    fn note(&mut self, now: Moment, ending: Ending) {
+        match ending {
+            Ending::Answered => self.succeeded(now),
+            // Alive, but no faster than patience allows: that closes nothing.
+            Ending::AnsweredLate => self.failures = 0,
+            Ending::Silent => self.failed(now),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
     entry::{Entry, Marks, Sent, Tags},
     error::CallError,
     invalidate::{Epochs, Verdict},
-    key::Key,
+    key::{ByKey, Key},
     message::Request,
     negative::{Negative, Negatives},
     policy::Policy,
@@ -65,6 +65,9 @@ pub(crate) struct Mission {
     pub(crate) joins: bool,
 }
 
+/// The flights that may be joined.
+type Active = HashMap<Key, Arc<Flight>, ByKey>;
+
 /// All flights of one proxy.
 pub(crate) struct Flights {
     transport: Arc<dyn Transport>,
@@ -75,8 +78,7 @@ pub(crate) struct Flights {
     backoffs: Backoffs,
     latencies: Latencies,
     negatives: Negatives,
-    /// Those that may be joined.
-    active: Mutex<HashMap<Key, Arc<Flight>>>,
+    active: Mutex<Active>,
     detached: Semaphore,
     forgotten: AtomicU64,
     /// Set when the proxy is gone. (It wakes in order; a `watch` would not, and no two runs of a test would be alike.)
@@ -218,15 +220,16 @@ impl Flights {
             mission,
             _place: place,
         };
-        let request = request();
-        sync::spawn(seat.fly(request).in_current_span());
+        // Boxed, as it is large, and handed on several times until it is where it stays.
+        let flight = Box::pin(seat.fly(request()));
+        sync::spawn(flight.in_current_span());
     }
 
     /// Whether the service is taken for dead.
     pub(crate) fn circuit(&self, route: &Route, policy: &dyn Policy) -> Circuit {
         match policy.breaker() {
             None => Circuit::Closed,
-            Some(_) => self.circuits.ask(route.method(), self.clock.now_exact()),
+            Some(_) => self.circuits.ask(route.method(), self.clock.now()),
         }
     }
 
@@ -234,7 +237,7 @@ impl Flights {
     pub(crate) fn look_at_circuit(&self, route: &Route, policy: &dyn Policy) -> Circuit {
         match policy.breaker() {
             None => Circuit::Closed,
-            Some(_) => self.circuits.look(route.method(), self.clock.now_exact()),
+            Some(_) => self.circuits.look(route.method(), self.clock.now()),
         }
     }
 
@@ -287,7 +290,7 @@ impl Flights {
     fn note(&self, route: &Route, policy: &dyn Policy, ending: Ending) {
         if let Some(settings) = policy.breaker() {
             self.circuits
-                .note(route.method(), settings, self.clock.now_exact(), ending);
+                .note(route.method(), settings, self.clock.now(), ending);
         }
     }
 
@@ -302,7 +305,7 @@ impl Flights {
         self.forgotten.load(Ordering::Relaxed)
     }
 
-    fn active(&self) -> MutexGuard<'_, HashMap<Key, Arc<Flight>>> {
+    fn active(&self) -> MutexGuard<'_, Active> {
         // No code that could panic runs under this lock but the map's own; it is whole after a panic elsewhere.
         self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }

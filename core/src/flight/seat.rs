@@ -1,21 +1,17 @@
 //! The task of a flight: sends the request, commits the reply, tells all who wait, and frees its place whatever happens.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::{Flight, Flights, HARVEST, Landing, Mission};
+use super::{Active, Flight, Flights, HARVEST, Landing, Mission};
 use crate::{
     breaker::Ending,
     directives::Directives,
     entry::{Entry, Marks},
     error::{CallError, Delivery},
     invalidate::{Force, Verdict},
-    key::Key,
     message::Request,
     store::Put,
     sync::sleep_until,
@@ -215,7 +211,7 @@ impl Seat {
     }
 
     /// By identity: a flight that was superseded must not free its successor's place.
-    fn free(&self, active: &mut HashMap<Key, Arc<Flight>>) {
+    fn free(&self, active: &mut Active) {
         if active
             .get(&self.mission.key)
             .is_some_and(|flight| Arc::ptr_eq(flight, &self.flight))

@@ -10,7 +10,7 @@ mod tests;
 use std::{
     cell::Cell,
     fmt,
-    hash::{BuildHasher, Hash, Hasher},
+    hash::{BuildHasher, BuildHasherDefault, Hash, Hasher},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -110,6 +110,29 @@ impl Hash for Raw<'_> {
     }
 }
 
+/// Passes a key's own hash on: it is well mixed already.
+#[derive(Default)]
+pub(crate) struct Ready(u64);
+
+impl Hasher for Ready {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// Finds [`Key`]s by their own hash, which is seeded anew in each process.
+pub(crate) type ByKey = BuildHasherDefault<Ready>;
+
 /// What a proxy's keys begin with, written once: version, namespace, service, and the context.
 #[derive(Debug, Clone)]
 pub(crate) struct Prefix {
@@ -206,17 +229,24 @@ fn write<P: Serialize, K: Serialize>(
 }
 
 /// Positional arguments are a sequence, keyword arguments a map; of serde's unit it makes an empty one.
-#[inline]
+#[inline(always)]
 fn be(encoder: &mut Encoder, start: usize, major: u8) -> Result<(), NoKey> {
+    if encoder.key.bytes[start] & 0xe0 == major {
+        Ok(())
+    } else {
+        be_empty(encoder, start, major)
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn be_empty(encoder: &mut Encoder, start: usize, major: u8) -> Result<(), NoKey> {
     let first = &mut encoder.key.bytes[start];
-    if *first & 0xe0 == major {
-        return Ok(());
+    if *first != NULL {
+        return Err(Unkeyable::Shape.into());
     }
-    if *first == NULL {
-        *first = major;
-        return Ok(());
-    }
-    Err(Unkeyable::Shape.into())
+    *first = major;
+    Ok(())
 }
 
 /// Replaces long arguments by their digest. An array of six items can't be taken for one of seven.
