@@ -328,4 +328,4 @@ const HOUR: Duration = Duration::from_secs(3600);
 /// How many times every ready task ran without anything happening at the broker, before calls are held to be at rest.
 const QUIET_YIELDS: u32 = 64;
 /// When to give up on calls coming to rest.
-const MOST_YIELDS: u32 = 100_000;
+const MOST_YIELDS: u32 = 20_000;

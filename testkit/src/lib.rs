@@ -36,6 +36,7 @@
 //! | [`Answer`] | a result, an exception, silence, a [`Malformed`] reply, a refusal, a cut connection ([`When`]), a reply that comes twice or under a wrong [`Correlation`] id |
 //! | [`service!`], [`Service`] | a fake service written as the implementation of a Rust trait |
 //! | [`HeldCall`] | a call that the test itself answers, whenever it likes |
+//! | [`dispatch`](FakeBroker::dispatch) | an event, for those who listen by [`EventSource`](nameko_cachetools::EventSource) |
 //! | [`Outage`] | a guard: as long as it lives, the broker is down, blocked or flapping, a service silent, unknown or struggling, or replies overtake each other |
 //! | [`cassette`] | calls of a real service, recorded once and replayed for ever |
 //! | [`Call`], [`Calls`] | what the broker received, to look at and to assert |
@@ -102,6 +103,7 @@ mod calls;
 pub mod cassette;
 mod conformance;
 mod difference;
+mod events;
 pub mod explore;
 pub mod fault_proxy;
 mod flapping;
@@ -127,6 +129,7 @@ mod state;
 pub mod store_conformance;
 mod target;
 mod times;
+mod topic;
 pub mod transport_conformance;
 #[cfg(feature = "wire")]
 pub mod wire;

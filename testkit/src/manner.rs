@@ -29,6 +29,13 @@ pub enum Correlation {
     Empty,
     /// None at all.
     Missing,
+    /// That of another call, which waits on the same connection: of several, the one that has waited longest. If there
+    /// is none, it is nobody's.
+    ///
+    /// AMQP has nothing else by which a reply is known, so every client takes it for the other call's: that one ends
+    /// with a wrong answer, and its own comes too late. A cache keeps the wrong answer as it would the right one. What
+    /// has to hold is that nobody gets two, and that the call without a reply ends by its limit.
+    Another,
     /// Bytes that are no UTF-8. Client libraries give up the whole connection for it, so that all calls that wait on
     /// it fail.
     NotUtf8,
@@ -36,7 +43,13 @@ pub enum Correlation {
 
 impl Correlation {
     /// Every kind but [`Own`](Self::Own).
-    pub const WRONG: &[Self] = &[Self::Unknown, Self::Empty, Self::Missing, Self::NotUtf8];
+    pub const WRONG: &[Self] = &[
+        Self::Unknown,
+        Self::Empty,
+        Self::Missing,
+        Self::Another,
+        Self::NotUtf8,
+    ];
 }
 
 /// What becomes of a reply that has it, for the timeline.
@@ -47,6 +60,7 @@ impl fmt::Display for Correlation {
             Self::Unknown => "lost, its correlation id is nobody's",
             Self::Empty => "lost, its correlation id is empty",
             Self::Missing => "lost, it has no correlation id",
+            Self::Another => "under another call's correlation id",
             Self::NotUtf8 => "lost with the connection, its correlation id is no UTF-8",
         })
     }
@@ -104,6 +118,24 @@ impl Answer {
     /// # let broker = FakeBroker::new();
     /// let strays = Correlation::WRONG.iter().map(|id| Answer::ok("not yours").correlation(*id));
     /// broker.on("products.get").sequence(strays);
+    /// ```
+    ///
+    /// A service that mixes its callers up:
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{Answer, Correlation, FakeBroker};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() {
+    /// # let broker = FakeBroker::new();
+    /// broker.on("users.name").with((1,)).reply(Answer::never());
+    /// broker.on("users.name").with((2,)).reply(Answer::ok("Bea").correlation(Correlation::Another));
+    /// let users = broker.client().service("users");
+    /// let name = |id: u32| users.call::<String, _>("name", (id,)).timeout(Duration::from_secs(1));
+    /// let (first, second) = tokio::join!(name(1), name(2));
+    /// assert_eq!(*first.unwrap(), "Bea"); // nothing tells that it isn't Ann
+    /// assert!(second.unwrap_err().is_timeout());
+    /// # }
     /// ```
     #[must_use]
     #[track_caller]

@@ -3,7 +3,9 @@
 use std::{fmt, future::pending, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nameko_cachetools::{ConnectionState, Delivery, Request, Response, Transport, TransportError};
+use nameko_cachetools::{
+    ConnectionState, Delivery, Request, Response, ServiceQueue, Transport, TransportError,
+};
 use tokio::{
     select,
     sync::watch,
@@ -15,7 +17,7 @@ use crate::{
     act::Act,
     hub::Hub,
     manner::Manner,
-    state::{Due, Waiter},
+    state::{Due, Early, Waiter},
 };
 
 /// A connection to a [`FakeBroker`](crate::FakeBroker), without sockets: made by
@@ -24,8 +26,8 @@ use crate::{
 /// All waiting is done in tokio's time, so that a test with a paused clock takes none.
 #[derive(Clone)]
 pub struct FakeTransport {
-    hub: Arc<Hub>,
-    connection: u32,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) connection: u32,
 }
 
 impl FakeTransport {
@@ -57,8 +59,16 @@ impl FakeTransport {
         state
             .log
             .of_call(number, format!("{}: {correlation}", act.summary()));
-        if correlation == Correlation::NotUtf8 {
-            state.break_connection(self.connection, "a reply's correlation id was no UTF-8");
+        match (correlation, act) {
+            (Correlation::NotUtf8, _) => {
+                state.break_connection(self.connection, "a reply's correlation id was no UTF-8");
+            }
+            (Correlation::Another, Act::Reply(response)) => {
+                if let Some(other) = state.another(number) {
+                    state.misdirect(other, response.clone());
+                }
+            }
+            _ => {}
         }
     }
 
@@ -115,16 +125,26 @@ impl Transport for FakeTransport {
         let Due { act, manner, delay } = select! {
             biased;
             Ok(due) = &mut answer => due,
-            Ok(error) = &mut lost => return presence.lost(error),
+            Ok(early) = &mut lost => return presence.early(early),
             else => pending().await,
         };
         select! {
             biased;
             () = self.ready(number, &act, manner, delay) => {}
-            Ok(error) = &mut lost => return presence.lost(error),
+            Ok(early) = &mut lost => return presence.early(early),
         }
         presence.over(act.summary());
         self.perform(number, act, manner).await
+    }
+
+    /// As the rules have it: a service that no rule is for has no queue, a [silent](crate::FakeBroker::silent) one no
+    /// consumer. `None` while the broker is down.
+    async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        let state = self.hub.lock();
+        match state.watch(self.connection).borrow().clone() {
+            ConnectionState::Ready | ConnectionState::Blocked { .. } => Some(state.service_queue(service)),
+            _ => None,
+        }
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
@@ -160,9 +180,12 @@ impl Presence<'_> {
         self.hub.lock().end(self.number, told);
     }
 
-    fn lost(&mut self, error: TransportError) -> Result<Response, TransportError> {
-        self.over(error.to_string());
-        Err(error)
+    fn early(&mut self, early: Early) -> Early {
+        self.over(match &early {
+            Ok(_) => "took another call's reply for its own".to_owned(),
+            Err(error) => error.to_string(),
+        });
+        early
     }
 }
 

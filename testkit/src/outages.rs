@@ -77,8 +77,7 @@ impl Outages {
                 reason: BLOCKED.to_owned(),
             });
         }
-        self.is_active(&Kind::Unknown(service.to_owned()))
-            .then_some(TransportError::UnknownService)
+        self.is_unknown(service).then_some(TransportError::UnknownService)
     }
 
     /// What a connection that nobody closed shows.
@@ -129,8 +128,16 @@ impl Outages {
         })
     }
 
+    /// Whether there is any connection to the broker.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.no_connection().is_none()
+    }
+
+    pub(crate) fn is_unknown(&self, service: &str) -> bool {
+        self.is_active(&Kind::Unknown(service.to_owned()))
+    }
+
     /// How many calls wait for a silent service.
-    #[cfg(feature = "wire")]
     pub(crate) fn waiting_for(&self, service: &str) -> usize {
         self.parked
             .iter()

@@ -165,7 +165,6 @@ impl Script {
     }
 
     /// Whether there is a rule for any method of `service`.
-    #[cfg(feature = "wire")]
     pub(crate) fn serves_any_of(&self, service: &str) -> bool {
         self.rules.iter().any(|rule| rule.target.takes_service(service))
     }

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use nameko_cachetools::{ConnectionState, Delivery, Route, TransportError};
+use nameko_cachetools::{
+    ConnectionState, Delivery, Event, Events, Response, Route, ServiceQueue, Teller, TransportError,
+};
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::{
@@ -14,6 +16,7 @@ use crate::{
     act::Act,
     brown_out::BrownOut,
     call::Unreadable,
+    events::{Listeners, Listening},
     log::Log,
     manner::Manner,
     outages::{Kind, Outages},
@@ -39,6 +42,7 @@ pub(crate) struct State {
     /// Calls handed to the test and not taken yet, with the number of their rule.
     held: VecDeque<(Arc<Call>, Option<usize>)>,
     connections: Vec<Connection>,
+    pub(crate) listeners: Listeners,
     /// Told whenever a call is handed to the test, and whenever one ends.
     changed: Arc<Notify>,
 }
@@ -48,15 +52,18 @@ pub(crate) struct State {
 pub(crate) struct Waiting {
     connection: u32,
     answer: Option<oneshot::Sender<Due>>,
-    lost: oneshot::Sender<TransportError>,
+    lost: oneshot::Sender<Early>,
 }
+
+/// What ends a caller's wait before its own answer does: its connection, or another call's reply under its id.
+pub(crate) type Early = Result<Response, TransportError>;
 
 /// The caller's end of [`Waiting`].
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) number: u64,
     pub(crate) answer: oneshot::Receiver<Due>,
-    pub(crate) lost: oneshot::Receiver<TransportError>,
+    pub(crate) lost: oneshot::Receiver<Early>,
 }
 
 /// An answer and how long it takes from now.
@@ -103,6 +110,7 @@ impl State {
             most_waiting: 0,
             held: VecDeque::new(),
             connections: Vec::new(),
+            listeners: Listeners::default(),
             changed,
         }
     }
@@ -143,6 +151,35 @@ impl State {
             return Some(TransportError::Closed);
         }
         self.outages.refusal(route.service())
+    }
+
+    /// The queue of a service, as it looks from outside.
+    pub(crate) fn service_queue(&self, service: &str) -> ServiceQueue {
+        if !self.script.serves_any_of(service) || self.outages.is_unknown(service) {
+            return ServiceQueue::Missing;
+        }
+        ServiceQueue::Exists {
+            consumers: u32::from(!self.outages.is_silent(service)),
+            waiting: u32::try_from(self.outages.waiting_for(service)).unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Somebody listens on `connection` from now on.
+    pub(crate) fn listen(&mut self, connection: u32, events: Events, teller: Teller) {
+        self.listeners
+            .all
+            .push(Listening::new(connection, events, teller));
+        self.show_connections();
+    }
+
+    /// Tells an event to all who listen for it, and how many there are; `None` if the broker is down.
+    pub(crate) fn tell(&mut self, service: &str, event: &Event) -> Option<usize> {
+        if !self.outages.is_connected() {
+            return None;
+        }
+        self.listeners.all.retain(Listening::is_wanted);
+        let tell = |listening: &&Listening| listening.tell(service, event);
+        Some(self.listeners.all.iter().filter(tell).count())
     }
 
     /// A caller begins to wait for call `number`.
@@ -252,7 +289,28 @@ impl State {
                 permanent: false,
             });
         }
+        for listening in &mut self.listeners.all {
+            if listening.connection == connection {
+                listening.connected(false);
+            }
+        }
         self.show_connections();
+    }
+
+    /// Of the calls that wait on the connection of call `number`, the one that has waited longest, but for itself.
+    pub(crate) fn another(&self, number: u64) -> Option<u64> {
+        let connection = self.waiting.get(&number)?.connection;
+        let mut others = self.waiting.iter().filter(|(other, _)| **other != number);
+        others
+            .find(|(_, waiting)| waiting.connection == connection)
+            .map(|(other, _)| *other)
+    }
+
+    /// Gives call `number` a reply that isn't its own.
+    pub(crate) fn misdirect(&mut self, number: u64, response: Response) {
+        if let Some(waiting) = self.waiting.remove(&number) {
+            let _ = waiting.lost.send(Ok(response)); // an error means that it left in this moment
+        }
     }
 
     /// Fails all waiting calls that `which` picks: their connection is lost.
@@ -270,7 +328,7 @@ impl State {
                 // here means that it left in this moment.
                 let _ = waiting
                     .lost
-                    .send(TransportError::Disconnected { delivery, reason });
+                    .send(Err(TransportError::Disconnected { delivery, reason }));
             }
         }
         self.changed.notify_waiters();
@@ -311,6 +369,15 @@ impl State {
                 *seen = now;
                 changed
             });
+        }
+        let (connections, is_connected) = (&self.connections, self.outages.is_connected());
+        let is_open = |listening: &Listening| {
+            let own = connections.get(index(listening.connection));
+            listening.is_wanted() && own.is_some_and(|own| !own.is_closed)
+        };
+        self.listeners.all.retain(is_open);
+        for listening in &mut self.listeners.all {
+            listening.connected(is_connected);
         }
     }
 }

@@ -7,7 +7,7 @@ use amq_protocol::{
     types::{AMQPValue, FieldTable, ShortString},
 };
 use bytes::Bytes;
-use nameko_cachetools::{JSON, Request, Response, Route};
+use nameko_cachetools::{Event, JSON, Request, Response, Route};
 use serde_json::Value;
 
 use super::frames::{UNREADABLE, short};
@@ -25,12 +25,14 @@ pub(super) struct Message {
 }
 
 impl Message {
-    /// A service's reply to `request`, if it says where to: with the properties that nameko gives it.
+    /// A service's reply to `request`, if it says where to: with the properties that nameko gives it. `another` is the
+    /// correlation id of another call.
     pub(super) fn reply(
         exchange: &str,
         request: &AMQPProperties,
         response: Response,
         correlation: Correlation,
+        another: Option<ShortString>,
     ) -> Option<Self> {
         let mut properties = AMQPProperties::default()
             .with_content_encoding("utf-8".into())
@@ -44,7 +46,8 @@ impl Message {
         }
         let id = match correlation {
             Correlation::Own => request.correlation_id().clone(),
-            Correlation::Unknown => Some("00000000-0000-4000-8000-000000000000".into()),
+            Correlation::Another if another.is_some() => another,
+            Correlation::Unknown | Correlation::Another => Some(NOBODY.into()),
             Correlation::Empty => Some("".into()),
             Correlation::Missing => None,
             Correlation::NotUtf8 => Some(UNREADABLE.into()),
@@ -59,6 +62,25 @@ impl Message {
             body: response.body,
             is_garbled: correlation == Correlation::NotUtf8,
         })
+    }
+
+    /// An event of `service`, as nameko's dispatcher sends it.
+    pub(super) fn event(service: &str, event: &Event) -> Self {
+        let mut properties = AMQPProperties::default()
+            .with_content_encoding("utf-8".into())
+            .with_headers(table(event.headers.iter().map(|(name, value)| (&**name, value))))
+            .with_delivery_mode(2)
+            .with_priority(0);
+        if let Some(content_type) = &event.content_type {
+            properties = properties.with_content_type(short(content_type));
+        }
+        Self {
+            exchange: short(&format!("{service}.events")),
+            key: short(&event.event_type),
+            properties,
+            body: event.body.clone(),
+            is_garbled: false,
+        }
     }
 
     /// Whether a nameko service would read it at all.
@@ -96,6 +118,9 @@ impl Message {
         self.expiration().is_none().then_some(text)
     }
 }
+
+/// A correlation id that no call has.
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// JSON as a table of fields, in the types that py-amqp chooses; `null` is left out.
 fn table<'a>(members: impl Iterator<Item = (&'a str, &'a Value)>) -> FieldTable {

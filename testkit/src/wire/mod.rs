@@ -42,6 +42,7 @@ pub use sudden::Damage;
 pub use tls::Certificate;
 
 use crate::{FakeBroker, fail};
+use message::Message;
 use shared::Shared;
 #[cfg(feature = "tls")]
 use tls::Tls;
@@ -214,6 +215,17 @@ impl FakeBroker {
                 )),
             };
             let shared = Arc::new(Shared::new(hub, listen.rpc_exchange));
+            let heard_by = Arc::downgrade(&shared);
+            shared
+                .hub
+                .lock()
+                .listeners
+                .taps
+                .push(Arc::new(move |service, event| {
+                    if let Some(shared) = heard_by.upgrade() {
+                        shared.with(|vhost| vhost.publish_own(Message::event(service, event)));
+                    }
+                }));
             let tls = listen.tls;
             let listener = tokio::spawn(listener::listen(listener, Arc::clone(&shared), tls.clone()));
             WireBroker {

@@ -157,7 +157,11 @@ impl Asked {
         if is_confirmed {
             self.shared.with(|vhost| vhost.confirm(self.origin, true));
         }
-        let gone = self.shared.lock().gone(self.origin.at.connection);
+        let gone = {
+            let mut vhost = self.shared.lock();
+            vhost.waiting.insert(waiter.number, Arc::clone(&self.message));
+            vhost.gone(self.origin.at.connection)
+        };
         tokio::spawn(async move {
             let answer = async {
                 let due = match due {
@@ -177,7 +181,7 @@ impl Asked {
             let first = select! {
                 biased;
                 first = &mut answer => first,
-                Ok(error) = &mut waiter.lost => return self.end(number, error.to_string()),
+                Ok(Err(error)) = &mut waiter.lost => return self.end(number, error.to_string()),
                 () = &mut gone => {
                     // A service doesn't know that nobody waits any more: its reply goes out all the same.
                     self.shared.hub.lock().leave(number);
@@ -188,7 +192,7 @@ impl Asked {
                 Some((act, manner)) => self.finish(number, act, manner, is_confirmed),
                 None => select! {
                     biased;
-                    Ok(error) = &mut waiter.lost => self.end(number, error.to_string()),
+                    Ok(Err(error)) = &mut waiter.lost => self.end(number, error.to_string()),
                     () = gone => self.end(number, "no answer, and the caller's connection has ended"),
                 },
             }
@@ -200,6 +204,10 @@ impl Asked {
             Correlation::Own => act.summary(),
             odd => format!("{}: {odd}", act.summary()),
         };
+        let another = match manner.correlation {
+            Correlation::Another => self.shared.hub.lock().another(number),
+            _ => None,
+        };
         self.end(number, told);
         let origin = self.origin;
         self.shared.with(|vhost| match act {
@@ -207,8 +215,11 @@ impl Asked {
                 if !is_confirmed {
                     vhost.confirm(origin, true);
                 }
+                let other = another.and_then(|number| vhost.waiting.get(&number));
+                let other = other.and_then(|message| message.properties.correlation_id().clone());
                 let (exchange, request) = (&vhost.rpc_exchange, &self.message.properties);
-                if let Some(reply) = Message::reply(exchange, request, response, manner.correlation) {
+                let reply = Message::reply(exchange, request, response, manner.correlation, other);
+                if let Some(reply) = reply {
                     (0..manner.copies).for_each(|_| vhost.publish_own(reply.clone()));
                 }
                 if manner.hangs_up {
@@ -224,5 +235,6 @@ impl Asked {
 
     fn end(&self, number: u64, told: impl Into<String>) {
         self.shared.hub.lock().end(number, told);
+        self.shared.lock().waiting.remove(&number);
     }
 }

@@ -1,6 +1,7 @@
 //! The methods of the classes `exchange` and `queue`.
 
 use amq_protocol::protocol::{AMQPClass, exchange, queue};
+use nameko_cachetools::ServiceQueue;
 
 use super::{
     exchanges::{Exchange, Target, default_is_off_limits},
@@ -148,15 +149,14 @@ impl Vhost {
 
     /// The queue of one of the script's services, as it looks from outside.
     fn scripted(&self, name: &str) -> Option<queue::DeclareOk> {
-        let (service, hub) = (name.strip_prefix("rpc-")?, self.hub.lock());
-        if !hub.script.serves_any_of(service) || hub.outages.refusal(service).is_some() {
-            return None;
+        match self.hub.lock().service_queue(name.strip_prefix("rpc-")?) {
+            ServiceQueue::Exists { consumers, waiting } => Some(queue::DeclareOk {
+                queue: short(name),
+                message_count: waiting,
+                consumer_count: consumers,
+            }),
+            _ => None,
         }
-        Some(queue::DeclareOk {
-            queue: short(name),
-            message_count: count(hub.outages.waiting_for(service)),
-            consumer_count: u32::from(!hub.outages.is_silent(service)),
-        })
     }
 
     fn delete(&mut self, at: At, name: &str, delete: &queue::Delete, vhost: &str) -> Result<usize, Refusal> {

@@ -36,6 +36,8 @@ pub(super) struct Vhost {
     pub(super) sessions: BTreeMap<u32, Session>,
     pub(super) faults: Faults,
     pub(super) effects: Vec<Effect>,
+    /// Requests that the script hasn't answered yet, by the number of the call.
+    pub(super) waiting: BTreeMap<u64, Arc<Message>>,
     names: u64,
 }
 
@@ -84,6 +86,7 @@ impl Vhost {
             sessions: BTreeMap::new(),
             faults: Faults::default(),
             effects: Vec::new(),
+            waiting: BTreeMap::new(),
             names: 0,
         }
     }

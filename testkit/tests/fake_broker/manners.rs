@@ -52,6 +52,43 @@ async fn a_reply_under_another_correlation_id_reaches_nobody() {
     assert_eq!(broker.in_flight(), 0);
 }
 
+/// That is all a client can do: nothing else says whose a reply is.
+#[tokio::test(start_paused = true)]
+async fn a_reply_under_another_calls_correlation_id_ends_that_call() {
+    let broker = FakeBroker::new();
+    broker
+        .on("users.name")
+        .with((1,))
+        .reply(Answer::ok("Ann").after(MS(50)));
+    broker.on("users.name").with((2,)).reply(Answer::never());
+    broker
+        .on("users.name")
+        .with((3,))
+        .reply(Answer::ok("Cid").after(MS(20)).correlation(Correlation::Another));
+    let (transport, elsewhere) = (broker.transport(), broker.transport());
+    let on_another_connection = spawned(&elsewhere, "users.name", 2);
+    broker.settle().await;
+    let (first, second) = (
+        spawned(&transport, "users.name", 1),
+        spawned(&transport, "users.name", 2),
+    );
+    broker.settle().await;
+    let start = Instant::now();
+    let third = timeout(MS(1000), send(&transport, "users.name", json!([3])));
+    assert!(third.await.is_err(), "the reply came");
+    assert_eq!((first.await.unwrap(), start.elapsed()), (json!("Cid"), MS(1000)));
+    assert!(!second.is_finished() && !on_another_connection.is_finished());
+    assert!(
+        broker
+            .timeline()
+            .contains("#2   took another call's reply for its own"),
+        "{}",
+        broker.timeline()
+    );
+    assert!(!broker.timeline().contains("Ann"), "{}", broker.timeline()); // it wasn't waited for any more
+    assert_eq!(broker.in_flight(), 2);
+}
+
 /// Measured with lapin and amqprs: for such a reply they give up the connection.
 #[tokio::test(start_paused = true)]
 async fn a_correlation_id_that_is_no_utf8_costs_the_connection() {

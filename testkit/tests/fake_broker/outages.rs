@@ -1,4 +1,4 @@
-use nameko_cachetools::{ConnectionState, Delivery, Transport, TransportError};
+use nameko_cachetools::{ConnectionState, Delivery, ServiceQueue, Transport, TransportError};
 use nameko_cachetools_testkit::{Answer, FakeBroker};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
@@ -242,4 +242,32 @@ async fn a_brown_out_spares_calls_that_the_test_answers() {
     let caller = tokio::spawn(async move { result(&transport, "products.get", json!([])).await });
     broker.next_call("products.get").await.reply(Answer::ok(1));
     assert_eq!(caller.await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_services_queue_is_known() {
+    let broker = FakeBroker::new();
+    broker.on("products.get").reply(Answer::ok(1));
+    let transport = broker.transport();
+    let told = async || match transport.service_queue("products").await {
+        Some(queue) => queue.to_string(),
+        None => "not known".to_owned(),
+    };
+    assert_eq!(told().await, "1 instances read its queue, where 0 requests wait");
+    assert_eq!(
+        transport.service_queue("stock").await,
+        Some(ServiceQueue::Missing)
+    );
+    {
+        let _stopped = broker.silent("products");
+        let waiting = timeout(MS(10), send(&transport, "products.get", json!([]))).await;
+        assert!(waiting.is_err());
+        assert_eq!(told().await, "nobody reads its queue, where 1 requests wait");
+    }
+    {
+        let _never_deployed = broker.unknown("products");
+        assert_eq!(told().await, "it has no queue on this broker");
+    }
+    let _outage = broker.down();
+    assert_eq!(told().await, "not known");
 }

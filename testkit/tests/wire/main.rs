@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod departures;
+mod events;
 mod hostile;
 mod rules;
 

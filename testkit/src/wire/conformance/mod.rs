@@ -79,6 +79,7 @@ pub const CHECKS: &[(&str, Check)] = checks![
     handshake::extreme_limits_are_agreed_to,
     replies::duplicates_end_no_other_request,
     replies::strays_end_no_request,
+    replies::a_misdirected_reply_ends_one_request,
     replies::an_id_that_is_no_text_is_survived,
     replies::a_connection_lost_after_a_reply_loses_no_reply,
 ];

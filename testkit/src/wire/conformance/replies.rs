@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::{AT_ONCE, Harness, Outcome, PATIENCE, Scene, ensure, request, within};
+use super::{AT_ONCE, Harness, Outcome, PATIENCE, Scene, TICK, ensure, request, within};
 use crate::{Answer, Correlation};
 
 pub(super) async fn duplicates_end_no_other_request(harness: Arc<dyn Harness>) -> Outcome {
@@ -46,6 +46,34 @@ pub(super) async fn strays_end_no_request(harness: Arc<dyn Harness>) -> Outcome 
         scene.echo("behind a stray").await?;
     }
     Ok(())
+}
+
+/// The other call takes it for its own, since nothing tells that it isn't; its own reply comes too late, and ends no one.
+pub(super) async fn a_misdirected_reply_ends_one_request(harness: Arc<dyn Harness>) -> Outcome {
+    let scene = Scene::new(&harness).await?;
+    let on = |method: &str| scene.broker.on(&format!("svc.{method}"));
+    on("victim").reply(Answer::ok("its own").after(Duration::from_millis(600)));
+    on("mixed_up").reply(Answer::ok("another's").correlation(Correlation::Another));
+    let victim = {
+        let transport = Arc::clone(&scene.transport);
+        tokio::spawn(async move { transport.request(request("victim", "x")).await })
+    };
+    let start = Instant::now();
+    while scene.broker.in_flight() == 0 {
+        ensure!(start.elapsed() < PATIENCE, "the first request didn't arrive");
+        sleep(TICK).await;
+    }
+    let mixed_up = scene.transport.request(request("mixed_up", "x"));
+    let ended = timeout(Duration::from_secs(1), mixed_up).await;
+    ensure!(
+        ended.is_err(),
+        "a call without a reply of its own ended with {ended:?}"
+    );
+    match within(PATIENCE, "the other call", victim).await? {
+        Ok(Ok(reply)) if reply.body.windows(9).any(|part| part == b"another's") => {}
+        other => return Err(format!("the other call ended with {other:?}")),
+    }
+    scene.echo("behind both").await
 }
 
 /// Libraries give up the connection for it: then all that waits has to end, and the transport to come back.
