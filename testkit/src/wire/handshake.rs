@@ -141,7 +141,10 @@ impl Vhost {
                 session.connection(AMQPMethod::Tune(tune.into()));
             }
             // As RabbitMQ, which doesn't say why either.
-            (Phase::TuneOk, AMQPMethod::TuneOk(ok)) if !session.offered.allows(&ok) => session.cut(),
+            (Phase::TuneOk, AMQPMethod::TuneOk(ok)) if !session.offered.allows(&ok) => {
+                session.phase = Phase::Closed;
+                session.cut();
+            }
             (Phase::TuneOk, AMQPMethod::TuneOk(ok)) => {
                 session.channel_max = if ok.channel_max == 0 {
                     u16::MAX

@@ -60,7 +60,7 @@ pub(super) async fn extreme_limits_are_agreed_to(harness: Arc<dyn Harness>) -> O
         },
         Tune {
             channel_max,
-            frame_max: 4096,
+            frame_max: 8192, // lapin agrees to no less, and RabbitMQ 4 proposes no less
             heartbeat,
         },
         Tune {
