@@ -309,18 +309,40 @@ mod tests {
         assert_eq!(judge(&epochs, after, 1, &[]), Verdict::Untouched);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_came_after_the_latest_needs_no_closer_look() {
+        let epochs = Epochs::default();
+        let before = sent();
+        assert!(epochs.none_since(before.moment()));
+        let barrier = sent();
+        epochs.raise(&Scope::tag("a"), barrier, Force::Soft);
+        assert!(!epochs.none_since(before.moment()) && epochs.any_tag_since(before));
+        assert!(!epochs.any_tag_since(barrier), "it is no invalidation of itself");
+        tokio::time::advance(std::time::Duration::from_nanos(1)).await;
+        assert!(epochs.none_since(sent().moment()));
+    }
+
     /// Proves: 9.
     #[test]
     fn barriers_are_bounded_and_never_forgotten() {
         let epochs = Epochs::default();
         let old = sent();
+        let mut middle = old;
         for n in 0..MAX_BARRIERS {
             epochs.raise_call(&key(n), sent(), Force::Hard);
+            if n == MAX_BARRIERS / 2 {
+                middle = sent();
+            }
         }
         assert_eq!(judge(&epochs, old, usize::MAX, &[]), Verdict::Untouched);
         let young = sent();
         epochs.raise_call(&key(MAX_BARRIERS), sent(), Force::Soft);
-        assert!(epochs.lock().calls.len() <= MAX_BARRIERS / 2 + 1);
+        assert_eq!(epochs.lock().calls.len(), MAX_BARRIERS / 2);
+        assert_eq!(
+            judge(&epochs, middle, usize::MAX, &[]),
+            Verdict::Untouched,
+            "only the older half counts for all"
+        );
         for n in [0, 1, MAX_BARRIERS / 2, MAX_BARRIERS - 1] {
             assert_eq!(judge(&epochs, old, n, &[]), Verdict::Gone, "{n} still counts");
         }
@@ -336,7 +358,7 @@ mod tests {
         for n in 0..MAX_BARRIERS + 1 {
             epochs.raise(&Scope::tag(n.to_string()), sent(), Force::Soft);
         }
-        assert!(epochs.lock().tags.len() <= MAX_BARRIERS / 2 + 1);
+        assert_eq!(epochs.lock().tags.len(), MAX_BARRIERS / 2);
         assert_eq!(judge(&epochs, old, 0, &["0"]), Verdict::Expired);
         assert_eq!(
             judge(&epochs, old, 0, &["untold"]),

@@ -70,6 +70,18 @@ mod tests {
         assert_eq!(policy.plan(1_000_000_000 * S), Plan::Serve);
     }
 
+    #[test]
+    fn a_given_freshness_comes_with_safe_limits() {
+        let policy = CacheFirst::fresh_for(10 * S);
+        let day = 24 * 3600 * S;
+        assert!(policy.may_stand_in(9 * S + day) && !policy.may_stand_in(10 * S + day));
+        assert_eq!(Policy::breaker(&policy), Some(Breaker::default()));
+        assert_eq!(
+            (Policy::failover_timeout(&policy), Policy::call_timeout(&policy)),
+            (Some(S), Some(30 * S))
+        );
+    }
+
     /// Proves: E5.
     #[test]
     fn an_entry_goes_from_fresh_to_refreshing_to_standing_in_to_gone() {

@@ -354,7 +354,9 @@ async fn a_hung_request_holds_up_no_cached_answer() {
     let start = Instant::now();
     assert_eq!(call().await.unwrap().outcome().reason(), Reason::Revalidating);
     assert_eq!(start.elapsed(), MS(0));
+    broker.settle().await;
     assert!(!hung.is_finished());
+    assert_eq!(broker.in_flight(), 2, "nor a refresh");
 }
 
 /// A service that is reached through this very process and asks for the same thing would wait for itself.
