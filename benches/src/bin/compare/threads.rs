@@ -21,7 +21,10 @@ const ON_CORE: f64 = 0.96;
 
 /// How many windows that count are wanted, and how many are tried.
 const WANTED: usize = 31;
-const TRIED: usize = 2_000;
+const TRIED: usize = 400;
+
+/// How long each takes: so long that it doesn't matter that one thread begins a little later.
+const WINDOW: Duration = Duration::from_millis(10);
 
 pub(crate) fn rows() -> Rows {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
@@ -43,9 +46,10 @@ fn row(name: &str, keys: u64, trace: &[u64], target: (f64, f64)) -> Result<Row, 
         .iter()
         .for_each(|key| quick.insert(key.clone(), Arc::new(Product::clone(&product))));
     let at = |n: usize| trace[n % trace.len()];
+    let proxy = &warm.proxy;
     let ours = |start: usize, number: usize| {
         let runtime = runtime();
-        move |proxy: &nameko_cachetools::CacheFirstRpcProxy| {
+        move || {
             runtime.block_on(async {
                 for n in start..start + number {
                     let reply = proxy.call::<Product, _>("get", (at(n),)).await;
@@ -54,32 +58,26 @@ fn row(name: &str, keys: u64, trace: &[u64], target: (f64, f64)) -> Result<Row, 
             });
         }
     };
-    let number = if keys == KEYS { 20_000 } else { 8_000 };
+    let (quick, ready) = (&quick, &ready);
+    let bare = |start: usize, number: usize| {
+        move || {
+            for n in start..start + number {
+                let product = quick.get(&ready[at(n) as usize]);
+                std::hint::black_box(product.map_or(0, |product| product.stock));
+            }
+        }
+    };
+    let numbers = [number(&ours), number(&bare)];
     let (mut all, mut tried) = (vec![Vec::new(), Vec::new()], 0);
     while all.iter().any(|times| times.len() < WANTED) {
         tried += 1;
         if tried > TRIED {
             return Err(format!("{name}: the machine is too busy for two threads at once"));
         }
-        let windows = [
-            window(|start| {
-                let run = ours(start, number);
-                let proxy = &warm.proxy;
-                move || run(proxy)
-            }),
-            window(|start| {
-                let (quick, ready) = (&quick, &ready);
-                move || {
-                    for n in start..start + number {
-                        let product = quick.get(&ready[at(n) as usize]);
-                        std::hint::black_box(product.map_or(0, |product| product.stock));
-                    }
-                }
-            }),
-        ];
+        let windows = [window(&ours, numbers[0]), window(&bare, numbers[1])];
         if let [Some(ours), Some(peer)] = windows {
-            all[0].push(ours / number as f64);
-            all[1].push(peer / number as f64);
+            all[0].push(ours);
+            all[1].push(peer);
         }
     }
     let rounds = Rounds::of(all);
@@ -92,13 +90,23 @@ fn row(name: &str, keys: u64, trace: &[u64], target: (f64, f64)) -> Result<Row, 
     .target(target.0, target.1))
 }
 
-/// Runs the same on two threads at once, each from a place of its own, and takes the mean of their processor times, if
-/// both were running all the time.
-fn window<W: FnOnce() + Send>(work: impl Fn(usize) -> W) -> Option<f64> {
+/// How many operations fill a window, on one thread.
+fn number<W: FnOnce()>(work: &impl Fn(usize, usize) -> W) -> usize {
+    const FEW: usize = 10_000;
+    work(0, FEW)();
+    let began = thread_time();
+    work(0, FEW)();
+    let each = (thread_time() - began).as_secs_f64() / FEW as f64;
+    (WINDOW.as_secs_f64() / each) as usize
+}
+
+/// Runs the same on two threads at once, each from a place of its own, and takes the mean of their processor times per
+/// operation, in nanoseconds, if both were running all the time.
+fn window<W: FnOnce() + Send>(work: &impl Fn(usize, usize) -> W, number: usize) -> Option<f64> {
     let barrier = Barrier::new(2);
     let times: Vec<(Duration, Duration)> = std::thread::scope(|threads| {
         let started: Vec<_> = [0, 77_777]
-            .map(|start| (work(start), &barrier))
+            .map(|start| (work(start, number), &barrier))
             .into_iter()
             .map(|(work, barrier)| {
                 threads.spawn(move || {
@@ -120,5 +128,5 @@ fn window<W: FnOnce() + Send>(work: impl Fn(usize) -> W) -> Option<f64> {
     times
         .iter()
         .all(on_core)
-        .then(|| cpu.as_nanos() as f64 / times.len() as f64)
+        .then(|| cpu.as_nanos() as f64 / (times.len() * number) as f64)
 }
