@@ -1,14 +1,17 @@
 //! Makes so many hits and nothing else: for `valgrind --tool=callgrind`, whose counts are exact on any machine.
 //!
 //! `hits KIND NUMBER`: the difference of two runs is what a hit costs, without the start of the program. `compare
-//! instructions` takes it, and holds it against `benches/baseline.txt`.
+//! instructions` takes it, and holds it against `benches/baseline.txt`. The kind `bare` asks a bare `quick_cache` with a
+//! ready key, which is part of each of ours.
+#![allow(clippy::expect_used, reason = "a bench may panic")]
 
-use std::env;
+use std::{env, sync::Arc};
 
 use nameko_cachetools::IntoArgs;
 use nameko_cachetools_benches::{
     KEYS, Warm,
     product::{PRODUCT, Product, Search},
+    ready::{ReadyKey, quick_cache},
 };
 
 fn main() {
@@ -18,9 +21,10 @@ fn main() {
     match (kind.as_str(), number) {
         ("u64", Some(number)) => hits(number, |n| (n,)),
         ("str_u64", Some(number)) => hits(number, |n| ("the_odyssey", n)),
+        ("bare", Some(number)) => bare(number),
         ("struct6", Some(number)) => hits(number, |n| (Search::page(n),)),
         _ => {
-            eprintln!("usage: hits u64|str_u64|struct6 NUMBER");
+            eprintln!("usage: hits u64|str_u64|struct6|bare NUMBER");
             std::process::exit(2);
         }
     }
@@ -33,4 +37,18 @@ fn hits<A: IntoArgs>(number: u64, args: impl Fn(u64) -> A) {
         |n, _| args(n % KEYS),
         |product: &Product| product.stock.into(),
     );
+}
+
+fn bare(number: u64) {
+    let (keys, cache) = (ReadyKey::list(KEYS), quick_cache(KEYS));
+    for key in &keys {
+        let product: Product = serde_json::from_str(PRODUCT).expect("a product");
+        cache.insert(key.clone(), Arc::new(product));
+    }
+    let mut last = 0;
+    for n in 0..number {
+        let key = &keys[((n + (last & 0x8000_0000)) % KEYS) as usize];
+        last = cache.get(key).map_or(0, |product| product.stock.into());
+    }
+    std::hint::black_box(last);
 }

@@ -22,6 +22,8 @@ const TARGETS: [(&str, &str, f64, f64); 3] = [
 /// The counts, held against what they should be.
 pub(crate) fn rows() -> Rows {
     let hits = hits()?;
+    let bare = per_hit(&hits, "bare")?;
+    println!("(a bare quick_cache takes {bare:.0} for a ready key; each of these has that within)");
     let row = |(kind, name, must, goal): (&str, &str, f64, f64)| {
         let counted = per_hit(&hits, kind)?;
         Ok(Row::alone(format!("instructions per hit, {name}"), "", counted).target(must, goal))
