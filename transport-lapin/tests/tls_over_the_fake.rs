@@ -9,6 +9,7 @@ use nameko_cachetools_lapin::LapinTransport;
 use nameko_cachetools_testkit::{Answer, FakeBroker, wire::Certificate};
 use tokio::{process::Command, time::timeout};
 
+/// Proves: R14.
 #[tokio::test]
 async fn only_a_good_certificate_of_a_known_authority_is_trusted() {
     let broker = FakeBroker::new();

@@ -4,6 +4,8 @@ use serde_json::json;
 use crate::{call, send};
 
 /// Canaries in every place where a secret may stand, sent and sent back in every way.
+///
+/// Proves: R27.
 #[tokio::test(start_paused = true)]
 async fn no_canary_gets_into_a_recording() {
     let real = FakeBroker::new();

@@ -7,15 +7,19 @@ use tokio::time::sleep;
 use super::{AT_ONCE, Harness, Outcome, Scene, UNTOLD};
 use crate::wire::Damage;
 
+/// Proves: T4.
 pub(super) async fn a_wrong_frame_end_ends_what_waits(harness: Arc<dyn Harness>) -> Outcome {
     broken_by(harness, Damage::WrongEnd, AT_ONCE).await
 }
 
+/// Proves: T4.
 pub(super) async fn an_unknown_frame_type_ends_what_waits(harness: Arc<dyn Harness>) -> Outcome {
     broken_by(harness, Damage::UnknownType, AT_ONCE).await
 }
 
 /// The rest of such a frame never comes: only watching helps.
+///
+/// Proves: T4, R4.
 pub(super) async fn a_bogus_length_ends_what_waits(harness: Arc<dyn Harness>) -> Outcome {
     broken_by(harness, Damage::Length(u32::MAX), UNTOLD).await
 }

@@ -77,6 +77,8 @@ pub(super) async fn a_misdirected_reply_ends_one_request(harness: Arc<dyn Harnes
 }
 
 /// Libraries give up the connection for it: then all that waits has to end, and the transport to come back.
+///
+/// Proves: R5.
 pub(super) async fn an_id_that_is_no_text_is_survived(harness: Arc<dyn Harness>) -> Outcome {
     let scene = Scene::new(&harness).await?;
     scene
