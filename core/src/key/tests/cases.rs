@@ -1,0 +1,267 @@
+//! Single cases: shapes, limits, callers, and the format as it has to stay.
+
+use super::*;
+
+/// The limit of depth is met before the stack's.
+///
+/// Proves: K9.
+#[test]
+fn endless_nesting_ends_at_the_limit() {
+    struct Endless(std::cell::Cell<u32>);
+    impl Serialize for Endless {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            self.0.set(self.0.get() + 1);
+            assert!(self.0.get() < 100, "nobody looks deeper than the limit");
+            serializer.collect_seq([self])
+        }
+    }
+    assert_eq!(canonical(&Endless(0.into())), Err(Unkeyable::TooDeep));
+}
+
+#[derive(Serialize)]
+enum Shape {
+    Unit,
+    New(u8),
+    Tuple(u8, &'static str),
+    Struct { z: u8, a: Option<u8> },
+}
+
+#[test]
+fn every_shape_of_serde_agrees_with_ciborium() {
+    #[derive(Serialize)]
+    struct Newtype(u8);
+    #[derive(Serialize)]
+    struct Pair(u8, char);
+    #[derive(Serialize)]
+    struct Unit;
+    #[derive(Serialize)]
+    struct Skips {
+        zebra: u8,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gone: Option<u8>,
+        a: Vec<u16>,
+    }
+    #[derive(Serialize)]
+    struct Flat {
+        z: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<&'static str, u8>,
+    }
+    let long: BTreeMap<u32, u32> = (0..300).map(|n| (n * 7919 % 1000, n)).collect();
+    macro_rules! agree {
+        ($($value:expr),* $(,)?) => {$( assert_eq!(canonical(&$value).unwrap(), oracle(&$value), "{}", stringify!($value)); )*};
+    }
+    agree!(
+        Shape::Unit,
+        Shape::New(7),
+        Shape::Tuple(1, "x"),
+        Shape::Struct { z: 1, a: None },
+        Newtype(3),
+        Pair(1, 'é'),
+        Unit,
+        (),
+        Some(Some(1)),
+        None::<u8>,
+        [1.0, 0.1, -0.0, 1e300],
+        [0u8; 300].as_slice(),
+        "x".repeat(70_000),
+        Skips {
+            zebra: 1,
+            gone: None,
+            a: vec![500, 70]
+        },
+        Flat {
+            z: 1,
+            rest: [("b", 1), ("a", 2)].into()
+        },
+        long,
+        i64::MIN,
+        u64::MAX,
+        i128::MIN,
+        u128::MAX,
+        -1i8,
+        [23, 24, 255, 256, 65_535, 65_536, 4_294_967_296u64],
+    );
+}
+
+/// Proves: 57, 58, K4, K5, K7, K8.
+#[test]
+fn types_are_told_apart() {
+    let one = [
+        key(args![1]),
+        key(args![1.0]),
+        key(args!["1"]),
+        key(args![true]),
+        key(args![[1]]),
+        key(args![x = 1]),
+        key(args![json!(null)]),
+        key(args!["null"]),
+        key(args![]),
+        key(args![0.0]),
+        key(args![-0.0]),
+        key(args![0]),
+        key(args![json!([])]),
+        key(args![json!({})]),
+        key(args!["é"]),
+        key(args!["e\u{301}"]),
+        key(args!["\0"]),
+        key(args![1u128 << 64]),
+        key(args![(1u128 << 64) + 1]),
+        key(args![1u64 << 53]),
+        key(args![(1u64 << 53) + 1]),
+    ];
+    let distinct: HashSet<_> = one.iter().map(Key::as_bytes).collect();
+    assert_eq!(distinct.len(), one.len());
+    assert_eq!(key((0.1f32,)), key((0.1f64,)), "both go out as 0.1");
+    assert_ne!(key((0.1f32,)), key((f64::from(0.1f32),)));
+    assert_eq!(key(args![a = 1, bb = 2]), key(args![bb = 2, a = 1]));
+    assert_eq!(key(vec![1, 2]), key((1, 2)));
+    assert_eq!(key(()), key(args![]));
+}
+
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!([inner]))
+}
+
+/// Proves: 61, K6, K9, K12.
+#[test]
+fn what_has_no_key_says_why() {
+    let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
+    fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
+        with_key(scope, "m", &args.into_args(), |key| key.cloned())
+            .unwrap_err()
+            .into()
+    }
+    assert_eq!(why(&scope, (f64::NAN,)), Unkeyable::NotFinite);
+    assert_eq!(why(&scope, (f32::INFINITY,)), Unkeyable::NotFinite);
+    assert_eq!(why(&scope, (nested(64),)), Unkeyable::TooDeep);
+    assert!(with_key(&scope, "m", &(nested(63),).into_args(), |key| key.is_ok()));
+    assert_eq!(why(&scope, ("x".repeat(16 << 20),)), Unkeyable::TooLarge);
+    assert_eq!(why(&scope, (vec![0u8; 17 << 20],)), Unkeyable::TooLarge);
+    assert_eq!(why(&scope, Args::new("text")), Unkeyable::Shape);
+    assert_eq!(why(&scope, Args::keywords([1])), Unkeyable::Shape);
+    let twice = Shuffled(&[("a".into(), 1), ("b".into(), 2), ("a".into(), 3)]);
+    assert_eq!(why(&scope, Args::keywords(&twice)), Unkeyable::DuplicateKey);
+}
+
+/// Proves: 62.
+#[test]
+fn long_arguments_become_a_digest_that_no_short_ones_can_equal() {
+    let long = key(("x".repeat(300 << 10),));
+    assert!(long.as_bytes().len() < 100, "{long:?}");
+    assert_ne!(long, key(("y".repeat(300 << 10),)));
+    assert_eq!(long, key(("x".repeat(300 << 10),)));
+    assert_eq!(long.as_bytes()[0], ARRAY | 6);
+}
+
+/// Proves: 59, K10, R10.
+#[test]
+fn callers_do_not_share_keys_unless_they_are_the_same_to_the_service() {
+    let of = |context: Context| key_of("s", "m", &context, ());
+    let context = Context::new;
+    let alice = of(context().auth_token("alice"));
+    assert_ne!(alice, of(context().auth_token("bob")));
+    assert_ne!(alice, of(context()));
+    assert_ne!(of(context().user_id(1)), of(context().user_id("1")));
+    assert_ne!(of(context().language("sv")), of(context().language("en")));
+    assert_ne!(of(context().set("tenant", 1)), of(context()));
+    assert_eq!(
+        of(context()
+            .user_agent("curl")
+            .set("traceparent", "00-1")
+            .parent_calls(["a"])),
+        of(context())
+    );
+    assert_eq!(
+        of(context().user_id(1).auth_token("old")),
+        of(context().user_id(1).auth_token("new"))
+    );
+    assert!(
+        !alice.as_bytes().windows(5).any(|w| w == b"alice"),
+        "a key holds no token"
+    );
+}
+
+/// Proves: K1, K11.
+#[test]
+fn keys_do_not_change_from_one_version_to_the_next() {
+    let golden = include_str!("../golden.txt");
+    let scope = |context: &Context| Prefix::new("shop", "products", context, Vary::default()).unwrap();
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let line = |key: &Key| format!("{} {}\n", hex(key.as_bytes()), hex(&key.digest()));
+    let anonymous = Context::new();
+    let known = Context::new()
+        .auth_token("t")
+        .language("sv")
+        .set("tenant", json!({"b": 1, "a": [true, null]}));
+    let mut now = String::new();
+    let user = Context::new().user_id(7).auth_token("t").set("tenant", "b");
+    let spoken = Context::new()
+        .language("ü")
+        .user_agent("curl")
+        .parent_calls(["a"]);
+    for context in [&anonymous, &known, &user, &spoken] {
+        for n in 0..50u64 {
+            let f = (n as f64).sqrt() * 1e3;
+            let args = args![
+                n * n * 7919,
+                f,
+                -(n as i64),
+                "ü".repeat(n as usize % 30),
+                even = n % 2 == 0,
+                n = [n, 1 << n]
+            ];
+            now += &with_key(&scope(context), "get", &args, |key| line(key.unwrap()));
+        }
+    }
+    assert_eq!(
+        now, golden,
+        "a changed key format needs a new VERSION and a new golden file"
+    );
+}
+
+#[test]
+fn a_serialize_that_makes_keys_itself_is_no_trouble() {
+    struct Reentrant;
+    impl Serialize for Reentrant {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.serialize_u64(key((1,)).as_bytes().len() as u64)
+        }
+    }
+    assert_eq!(key((Reentrant,)), key((key((1,)).as_bytes().len(),)));
+}
+
+/// Proves: 80, R13.
+#[test]
+fn debug_shows_no_arguments() {
+    assert!(!format!("{:?}", key(("canary",))).contains("canary"));
+}
+
+/// Buffers keep what keys begin with. Whatever was written before, a key is what it is on a fresh thread.
+#[test]
+fn a_key_does_not_depend_on_the_keys_before_it() {
+    fn write(n: usize, scopes: &[Prefix; 2]) -> Result<Key, Unkeyable> {
+        let scope = &scopes[n % 2];
+        let text = "x".repeat(n % 3 * DIGEST_BEYOND / 2 + 1);
+        let key = match n % 5 {
+            0 => with_key(scope, "get", &(n, text).into_args(), |key| key.cloned()),
+            1 => with_key(scope, "get_all", &args![z = n, y = 1, aa = &text], |key| {
+                key.cloned()
+            }),
+            2 => with_key(scope, "get", &(f64::NAN,).into_args(), |key| key.cloned()),
+            3 => with_key(scope, "get", &Args::new(&text), |key| key.cloned()),
+            _ => with_key(scope, "get", &(nested(n),).into_args(), |key| key.cloned()),
+        };
+        Ok(key?)
+    }
+    let scopes =
+        ["a", "another"].map(|service| Prefix::new("", service, &Context::new(), Vary::default()).unwrap());
+    for n in (0..60).chain((0..60).rev()) {
+        let here = write(n, &scopes);
+        let fresh = std::thread::scope(|threads| threads.spawn(|| write(n, &scopes)).join().unwrap());
+        assert_eq!(here, fresh, "{n}");
+        if let Ok(key) = here {
+            assert_eq!(key, Key::from_bytes(key.as_bytes()), "{n}");
+        }
+    }
+}
