@@ -164,6 +164,8 @@ impl Supervisor {
                     watchdog.blocked = true;
                     self.block(&session, &reason);
                     blocked = Some(reason);
+                    // It may have read the trial before; now it has spoken itself, and will say when that is over.
+                    trial = None;
                     continue;
                 }
                 News::Unblocked => {
