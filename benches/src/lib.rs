@@ -38,7 +38,7 @@ mod warm;
 
 pub use harness::Hits;
 pub use renew::renew;
-pub use rounds::{Rounds, thread_time};
+pub use rounds::{Rounds, process_time, thread_time};
 pub use row::Row;
 pub use trace::zipf;
 pub use warm::Warm;

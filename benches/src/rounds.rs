@@ -6,7 +6,16 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// Processor time that this thread has used: what others do on the machine meanwhile is not in it.
 pub fn thread_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    used(ClockId::ThreadCPUTime)
+}
+
+/// The same of all threads of this process.
+pub fn process_time() -> Duration {
+    used(ClockId::ProcessCPUTime)
+}
+
+fn used(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
 }
 

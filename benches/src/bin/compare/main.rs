@@ -16,6 +16,7 @@ mod python;
 mod report;
 mod stampede;
 mod threads;
+mod transports;
 
 use nameko_cachetools_benches::Row;
 
@@ -35,6 +36,7 @@ const SUBSETS: &[Subset] = &[
     ("calls", calls::rows),
     ("stampede", stampede::rows),
     ("python", python::rows),
+    ("transports", transports::rows),
     ("peers", || peers::rows("end_to_end")),
     ("ratio", || peers::rows("ratio")),
 ];

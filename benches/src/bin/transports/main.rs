@@ -1,26 +1,27 @@
-//! Our transports beside the thinnest possible loop over the same library, on one broker: what supervision costs.
+//! Our transports beside the thinnest possible loop over the same library, and beside girolle and nameko's own client, on
+//! one broker: what supervision costs, and what others do.
 //!
 //! ```text
-//! cargo run --release -p nameko-cachetools-benches --bin transports
+//! cargo run --release -p nameko-cachetools-benches --bin compare transports
+//! cargo run --release -p nameko-cachetools-benches --bin transports curves
 //! ```
 //!
-//! Rows are `name ours peer ratio target ok|short`; it fails if one is short. Both send persistent, mandatory requests with publisher confirms on, and consume their replies without
-//! acknowledgements; the service is a process of its own, on a private node. Rounds alternate who is first, and each row
-//! is the median of the rounds' ratios, so that what else the machine does cancels out.
-
-#![allow(clippy::expect_used, reason = "a benchmark that can't go on says so")]
+//! Both ours and the loops send persistent, mandatory requests with publisher confirms on, and consume their replies
+//! without acknowledgements; the service is a process of its own, on a private node. In each round all clients are measured
+//! in turn, so that what else the machine does falls on all alike, and a row is the median of the rounds' ratios.
+#![allow(
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark that can't go on says so, and measures real time"
+)]
 
 mod measure;
+mod others;
 mod raw_amqprs;
 mod raw_lapin;
-mod row;
+mod rows;
 
-use std::{
-    error::Error,
-    process::{ExitCode, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{error::Error, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nameko_cachetools::{Request, Route, Transport};
@@ -29,8 +30,9 @@ use nameko_cachetools_interop::{Asked, PrivateBroker, Replies, Responder};
 use nameko_cachetools_lapin::LapinTransport;
 use tokio::process::{Child, Command};
 
-use measure::{Measured, Plan, Ratios, side_by_side};
-use row::{Row, Target};
+use measure::{Measured, Plan, measure};
+use others::Other;
+use rows::Table;
 
 /// What can call the echo service.
 #[async_trait]
@@ -49,95 +51,78 @@ impl<T: Transport> Caller for T {
 }
 
 #[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn Error>> {
+async fn main() -> Result<(), Box<dyn Error>> {
     serve_if_asked().await;
-    let rows = run().await?;
-    Ok(if rows.iter().all(Row::is_ok) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
-}
-
-/// Prints all rows, and returns them.
-///
-/// # Errors
-/// There is no RabbitMQ, or it went away.
-async fn run() -> Result<Vec<Row>, Box<dyn Error>> {
     let broker = PrivateBroker::start().await?;
     let uri = broker.uri();
     let _service = serve_elsewhere(&uri)?;
-    let transport = LapinTransport::connect(&uri).await?;
-    let probe = || Request::new(Route::new(SERVICE, "echo").expect("a route"), "{}");
-    while transport.request(probe()).await.is_err() {
+    let lapin = LapinTransport::connect(&uri).await?;
+    let probe = || Request::new(Route::new(SERVICE, "echo").expect("a route"), "{\"args\": []}");
+    while lapin.request(probe()).await.is_err() {
         tokio::time::sleep(Duration::from_millis(20)).await; // the service isn't there yet
     }
-    let lapin: Pair = (
-        Arc::new(transport),
-        Arc::new(raw_lapin::RawLapin::connect(&uri).await?),
-    );
-    let amqprs: Pair = (
-        Arc::new(AmqprsTransport::connect(&uri).await?),
-        Arc::new(raw_amqprs::RawAmqprs::connect(&uri).await?),
-    );
-    let mut rows = Vec::new();
-    for (name, (ours, peer)) in [("lapin", &lapin), ("amqprs", &amqprs)] {
-        for in_flight in [1, 64, 1000] {
-            let plan = Plan {
-                in_flight,
-                argument: 15,
-                time: ROUND,
-            };
-            let (ours, peer, ratios) = side_by_side(ours, peer, plan, ROUNDS).await;
-            rows.extend(judged(name, in_flight, ours, peer, ratios));
+    let amqprs = AmqprsTransport::connect(&uri).await?;
+    let (lapin, amqprs): Pair = (Arc::new(lapin), Arc::new(amqprs));
+    match std::env::args().nth(1).as_deref() {
+        Some("curves") => {
+            curves("lapin", &lapin).await;
+            curves("amqprs", &amqprs).await;
         }
+        what => compare(&uri, (lapin, amqprs), what == Some("rows")).await?,
     }
-    for (name, (ours, _)) in [("lapin", &lapin), ("amqprs", &amqprs)] {
-        curves(name, ours).await;
-    }
-    Ok(rows)
+    Ok(())
 }
 
 type Pair = (Arc<dyn Caller>, Arc<dyn Caller>);
 
-/// Throughput where there is concurrency, latency where there is none, and CPU.
-fn judged(name: &str, in_flight: usize, ours: Measured, peer: Measured, ratios: Ratios) -> Vec<Row> {
-    let row = |what: &str, ours, peer, ratio, target| {
-        let name = format!("{name}_{what}_{in_flight}");
-        let row = Row {
-            name,
-            ours,
-            peer,
-            ratio,
-            target,
+/// Prints all rows, for readers or for the program `compare`.
+async fn compare(uri: &str, (lapin, amqprs): Pair, encoded: bool) -> Result<(), Box<dyn Error>> {
+    let raw_lapin = raw_lapin::RawLapin::connect(uri).await?;
+    let mut others = Vec::new();
+    for (name, started) in [
+        ("girolle", Other::girolle(uri).await),
+        ("ClusterRpcProxy", Other::python(uri).await),
+    ] {
+        match started {
+            Ok(other) => others.push((name, other)),
+            Err(why) => eprintln!("SKIPPED transports beside {name}: {why}"),
+        }
+    }
+    raw_lapin.delete("rpc-compare_echo").await?; // girolle declares the service's queue, which nobody would read
+    let ours: [(_, Arc<dyn Caller>); 4] = [
+        ("lapin", lapin),
+        ("bare lapin", Arc::new(raw_lapin)),
+        ("amqprs", amqprs),
+        (
+            "bare amqprs",
+            Arc::new(raw_amqprs::RawAmqprs::connect(uri).await?),
+        ),
+    ];
+    for in_flight in [1, 64, 1000] {
+        let plan = Plan {
+            in_flight,
+            argument: 15,
+            time: ROUND,
         };
-        println!("{row}");
-        row
-    };
-    let mut rows = vec![row(
-        "cpu_us",
-        ours.cpu_us,
-        peer.cpu_us,
-        ratios.cpu,
-        Target::AtMost(1.15),
-    )];
-    rows.push(match in_flight {
-        1 => row(
-            "p50_us",
-            ours.p50_us,
-            peer.p50_us,
-            ratios.p50,
-            Target::AtMost(1.05),
-        ),
-        _ => row(
-            "calls_per_s",
-            ours.rate,
-            peer.rate,
-            ratios.rate,
-            Target::AtLeast(0.9),
-        ),
-    });
-    rows
+        let mut table = Table::new(in_flight);
+        for round in 0..ROUNDS {
+            // Who is first, pays for whoever was last.
+            for n in 0..ours.len() {
+                let (name, caller) = &ours[(n + round) % ours.len()];
+                table.add(name, measure(caller, plan).await);
+            }
+            for (name, other) in &mut others {
+                table.add(name, other.measure(plan).await?);
+            }
+        }
+        for row in table.rows() {
+            match encoded {
+                true => println!("{}", row.encode()),
+                false => println!("{row}"),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a call costs against how many are in flight, and against the argument's size.
@@ -150,10 +135,8 @@ async fn curves(name: &str, ours: &Arc<dyn Caller>) {
             argument,
             time: ROUND,
         };
-        let Measured { rate, p50_us, cpu_us } = measure::measure(ours, plan).await;
-        println!(
-            "curve: {name} in_flight={in_flight} argument_bytes={argument} calls_per_s={rate:.0} p50_us={p50_us:.0} cpu_us={cpu_us:.1}"
-        );
+        let Measured { rate, p50_us, cpu_us } = measure(ours, plan).await;
+        println!("{name:<8} {in_flight:>6} {argument:>9} {rate:>9.0} {p50_us:>9.0} {cpu_us:>9.1}");
     }
 }
 
@@ -173,7 +156,22 @@ async fn serve_if_asked() {
         return;
     }
     let uri = words.next().expect("a URI");
-    let echo = |asked: Asked, replies: &Replies| replies.send(&asked, asked.body.clone());
+    let echo = |asked: Asked, replies: &Replies| {
+        let (start, end) = (
+            asked.body.iter().position(|b| *b == b'['),
+            asked.body.iter().rposition(|b| *b == b']'),
+        );
+        let arguments = start
+            .zip(end)
+            .and_then(|(start, end)| asked.body.get(start..=end));
+        let reply = [
+            br#"{"result": "#,
+            arguments.unwrap_or(b"null"),
+            br#", "error": null}"#,
+        ]
+        .concat();
+        replies.send(&asked, reply);
+    };
     let responder = Responder::start(&uri, "nameko-rpc", SERVICE, echo)
         .await
         .expect("a broker");

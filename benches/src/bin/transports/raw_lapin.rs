@@ -84,6 +84,13 @@ impl RawLapin {
     }
 }
 
+impl RawLapin {
+    pub(crate) async fn delete(&self, queue: &str) -> lapin::Result<()> {
+        let deleted = self.requests.queue_delete(queue.into(), Default::default());
+        deleted.await.map(drop)
+    }
+}
+
 #[async_trait]
 impl Caller for RawLapin {
     async fn call(&self, body: &[u8]) -> usize {
