@@ -73,7 +73,16 @@ impl Hub {
 
     /// Brings a call to its rule, and the rule's answer to the caller.
     pub(crate) fn deliver(&self, call: &Arc<Call>) {
-        let choice = self.lock().script.choose(call);
+        let choice = {
+            let state = &mut *self.lock();
+            let choice = state.script.choose(call);
+            if let Choice::Taken(Some(rule), _) = choice
+                && let Some(due) = state.script.due_before(rule)
+            {
+                state.findings.out_of_order(call, &due.to_string());
+            }
+            choice
+        };
         match choice {
             Choice::Taken(rule, Step::Answer(answer)) => self.serve(call, rule, answer),
             Choice::Taken(rule, Step::Handler(handler)) => {

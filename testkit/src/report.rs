@@ -81,6 +81,12 @@ impl Findings {
         self.add(subject, heading, details);
     }
 
+    pub(crate) fn out_of_order(&mut self, call: &Call, due: &str) {
+        let heading = format!("call #{} {call} came before its turn", call.number);
+        let details = format!("   recorded before it: {due}\n   to allow any order: Matching::Unordered\n");
+        self.add(format!("{call} before {due}"), heading, details);
+    }
+
     pub(crate) fn unreadable(&mut self, number: u64, route: &str, consequence: &str) {
         let heading = format!("call #{number} of {route} is no nameko request");
         let details = format!(

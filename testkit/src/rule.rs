@@ -310,6 +310,10 @@ impl<'a> Rule<'a> {
         self.reply(Answer::hold())
     }
 
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+
     /// Makes this a rule of a cassette, at `line` of it.
     pub(crate) fn recorded(self, line: String, matcher: Matcher, steps: Vec<Step>, expected: Times) {
         self.edit(|rule| {

@@ -11,8 +11,8 @@ use std::{
 use nameko_cachetools::Route;
 
 use crate::{
-    Answer, Call, Latency, Times, difference::Comparison, latency::Dice, matcher::Matcher, push::Pushed,
-    target::Target,
+    Answer, Call, Latency, Times, cassette::Order, difference::Comparison, latency::Dice, matcher::Matcher,
+    push::Pushed, target::Target,
 };
 
 /// All rules, in the order in which the test made them. Knows nothing of clocks, tasks or sockets.
@@ -21,6 +21,8 @@ pub(crate) struct Script {
     pub(crate) seed: u64,
     pub(crate) rules: Vec<RuleState>,
     pub(crate) pushed: Pushed,
+    /// Of the cassettes that are replayed strictly.
+    pub(crate) orders: Vec<Order>,
     /// The numbers of the rules for one route.
     by_route: BTreeMap<Route, Vec<usize>>,
     /// The numbers of the rules for a pattern.
@@ -83,6 +85,7 @@ impl Script {
             seed,
             rules: Vec::new(),
             pushed: Pushed::new(seed),
+            orders: Vec::new(),
             by_route: BTreeMap::new(),
             wide: Vec::new(),
         }
@@ -129,6 +132,12 @@ impl Script {
             Some(number) => Choice::Taken(Some(number), self.rules[number].take()),
             None => self.unmatched(call),
         }
+    }
+
+    /// The rule whose recording had to come before that of rule number `rule`, if there is one.
+    pub(crate) fn due_before(&mut self, rule: usize) -> Option<&RuleState> {
+        let due = self.orders.iter_mut().find_map(|order| order.replay(rule))?;
+        self.rules.get(due)
     }
 
     /// The rules for `route`, in the order in which they are tried: first those for it alone, then the patterns.

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{
     Cassette,
     json::{Json, quoted},
-    redaction::{BLANK, Redaction},
+    redaction::{BLANK, Redaction, is_too_deep},
 };
 
 impl Cassette {
@@ -45,6 +45,10 @@ impl Cassette {
                 if is_there && !plain.is_empty() {
                     found.push(format!("secret {i} is on line {number}"));
                 }
+            }
+            if is_too_deep(line) {
+                found.push(format!("line {number} is nested too deep to look for members"));
+                continue;
             }
             unredacted(line, &usual, &mut |name| {
                 found.push(format!("member {name:?} on line {number} is not redacted"));

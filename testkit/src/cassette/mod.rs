@@ -49,23 +49,26 @@
 //!
 //! Beside `result`, `error` and `silent` (the caller gave up first) an answer is `failed` (`unknown service`, `nack`,
 //! `not sent` or `disconnected`), or a `reply` that is none of nameko's: of that, only the content type and the number
-//! of bytes are kept, since what can't be read can't be redacted.
+//! of bytes are kept, since what can't be read can't be redacted. A reply's AMQP headers, if it has any, are in `headers`
+//! beside it.
 //!
 //! # What is kept out of it
 //!
 //! Recordings go into version control, so redaction comes before writing, and is on unless it is turned off. A redacted
 //! value is written `"<redacted>"`, and matches anything when it is replayed:
 //!
-//! - everything of the context but the language: it says who asks;
+//! - everything of the context but the language, in a reply's headers too: it says who asks;
 //! - members that are named like secrets, at any depth: see [`SECRET_NAMES`];
 //! - what [`Recorder::redact`] and [`Recorder::redact_arg`] name;
-//! - any text that quotes one of these values, of four characters or more: services like to repeat what they were sent.
+//! - any text that quotes one of these values, of four characters or more, wherever in the recording it stands: services
+//!   like to repeat what they were sent.
 //!
-//! Never recorded at all are call ids, correlation ids, reply queues and reply headers. A secret under a harmless name
-//! that nothing above reaches gets into the file: [`Cassette::check`] finds it, if you tell it what to look for.
+//! Never recorded at all are call ids, correlation ids and reply queues. A secret under a harmless name that nothing above
+//! reaches gets into the file: [`Cassette::check`] finds it, if you tell it what to look for.
 
 mod check;
 mod json;
+mod order;
 mod recorder;
 mod redaction;
 mod replay;
@@ -81,6 +84,7 @@ pub use recorder::Recorder;
 pub use redaction::SECRET_NAMES;
 pub use replay::Matching;
 
+pub(crate) use order::Order;
 use tape::Interaction;
 
 /// Recorded calls with their answers, in the order in which the calls began.

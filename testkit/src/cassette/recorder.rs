@@ -11,13 +11,13 @@ use nameko_cachetools::{
     Clock, ConnectionState, Delivery, JSON, Request, Response, ServiceQueue, Transport, TransportError,
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
     Cassette,
     json::quoted,
-    redaction::{Redaction, Secrets},
+    redaction::{BLANK, Redaction, Secrets},
     tape::{Failure, Interaction, Recorded},
 };
 use crate::{broker::parsed, call::context_key};
@@ -100,10 +100,55 @@ impl<T: Transport> Recorder<T> {
 
     /// What is recorded so far.
     pub fn cassette(&self) -> Cassette {
+        let tape = self.tape();
+        let redacted = |one: &Interaction| tape.without_later_secrets(one, &self.redaction);
         Cassette {
             path: None,
-            interactions: self.tape().interactions.iter().flatten().cloned().collect(),
+            interactions: tape.interactions.iter().flatten().map(redacted).collect(),
         }
+    }
+}
+
+impl Tape {
+    /// What was written before a secret was known may quote it.
+    fn without_later_secrets(&self, one: &Interaction, redaction: &Redaction) -> Interaction {
+        // All of it was read before.
+        let again = |json: &str| {
+            let redacted = self.secrets.without(json, redaction, false);
+            redacted.unwrap_or_else(|| quoted(BLANK))
+        };
+        Interaction {
+            args: again(&one.args),
+            kwargs: again(&one.kwargs),
+            context: again(&one.context),
+            headers: self.headers(one.headers.iter(), redaction),
+            answer: match &one.answer {
+                Recorded::Result(result) => Recorded::Result(again(result)),
+                Recorded::Error(error) => Recorded::Error(again(error)),
+                other => other.clone(),
+            },
+            ..one.clone()
+        }
+    }
+
+    /// A reply's headers, redacted.
+    fn headers<'a>(
+        &self,
+        headers: impl Iterator<Item = (impl AsRef<str> + 'a, &'a Value)>,
+        redaction: &Redaction,
+    ) -> Map<String, Value> {
+        headers
+            .filter(|(name, _)| context_key(name.as_ref()) != CALL_IDS)
+            .map(|(name, value)| {
+                let name = name.as_ref();
+                let kept = match redaction.hides_header(name) {
+                    true => None,
+                    false => self.secrets.without(&value.to_string(), redaction, true),
+                };
+                let value = kept.and_then(|json| serde_json::from_str(&json).ok());
+                (name.to_owned(), value.unwrap_or_else(|| Value::from(BLANK)))
+            })
+            .collect()
     }
 }
 
@@ -140,7 +185,7 @@ impl<T> Recorder<T> {
         }
         tape.secrets.collect(body.kwargs.get(), redaction);
 
-        let blank = quoted(super::redaction::BLANK);
+        let blank = quoted(BLANK);
         let arg = |(position, arg): (usize, &&RawValue)| {
             if redaction.hides_arg(&request.route, position) {
                 return Some(blank.clone());
@@ -164,6 +209,7 @@ impl<T> Recorder<T> {
             kwargs,
             context: format!("{{{}}}", context.join(", ")),
             took: Duration::ZERO,
+            headers: Map::new(),
             answer: Recorded::Silent,
         };
         let place = tape.interactions.len();
@@ -189,6 +235,21 @@ impl<T> Recorder<T> {
             })),
             Err(_) => None,
         }
+    }
+
+    fn read_headers(&self, response: &Response) -> Map<String, Value> {
+        let (mut tape, redaction) = (self.tape(), &self.redaction);
+        for (name, value) in &response.headers {
+            let json = value.to_string();
+            match redaction.hides_header(name) {
+                true => tape.secrets.add(&json),
+                false => tape.secrets.collect(&json, redaction),
+            }
+        }
+        tape.headers(
+            response.headers.iter().map(|(name, value)| (name, value)),
+            redaction,
+        )
     }
 
     fn read_reply(&self, response: &Response) -> Recorded {
@@ -228,7 +289,11 @@ struct Recording<'a, T> {
 impl<T> Recording<'_, T> {
     fn end(mut self, outcome: &Result<Response, TransportError>) {
         if let (Some(call), Some(answer)) = (self.call.take(), self.recorder.read(outcome)) {
-            self.keep(call, answer);
+            let headers = match outcome {
+                Ok(response) => self.recorder.read_headers(response),
+                Err(_) => Map::new(),
+            };
+            self.keep(Interaction { headers, ..call }, answer);
         }
     }
 

@@ -49,6 +49,11 @@ impl Redaction {
             .any(|(target, hidden)| *hidden == position && target.covers(route))
     }
 
+    /// Whether a reply's header says who asked, or is named like a secret.
+    pub(crate) fn hides_header(&self, name: &str) -> bool {
+        self.hides(name) || name.starts_with("nameko.") && self.hides_context(name)
+    }
+
     pub(crate) fn hides(&self, name: &str) -> bool {
         let name = name.to_lowercase();
         !self.kept.contains(&name)
@@ -77,6 +82,9 @@ impl Secrets {
             Some(Json::Text(text)) if text.chars().count() >= LEAST_CHARS && text != BLANK => {
                 self.0.insert(text);
             }
+            Some(Json::Plain(number)) if number.len() >= LEAST_CHARS && is_number(number) => {
+                self.0.insert(number.to_owned());
+            }
             Some(Json::Array(items)) if level < MOST_LEVELS => {
                 items
                     .into_iter()
@@ -93,26 +101,25 @@ impl Secrets {
 
     /// Adds what `redaction` hides within a value that is kept.
     pub(crate) fn collect(&mut self, json: &str, redaction: &Redaction) {
-        self.collect_within(json, redaction, 0);
+        if !is_too_deep(json) {
+            self.collect_within(json, redaction);
+        }
     }
 
-    fn collect_within(&mut self, json: &str, redaction: &Redaction, level: usize) {
-        if level > MOST_LEVELS {
-            return;
-        }
+    fn collect_within(&mut self, json: &str, redaction: &Redaction) {
         match Json::read(json) {
             Some(Json::Object(members)) => {
                 for (name, value) in members {
                     if redaction.hides(&name) {
                         self.add(value);
                     } else {
-                        self.collect_within(value, redaction, level + 1);
+                        self.collect_within(value, redaction);
                     }
                 }
             }
             Some(Json::Array(items)) => items
                 .into_iter()
-                .for_each(|item| self.collect_within(item, redaction, level + 1)),
+                .for_each(|item| self.collect_within(item, redaction)),
             _ => {}
         }
     }
@@ -125,20 +132,14 @@ impl Secrets {
     /// The value without what is hidden in it, as one line of text, its members sorted if `sorted`. `None` if it is no
     /// JSON, or nested deeper than 100 levels.
     pub(crate) fn without(&self, json: &str, redaction: &Redaction, sorted: bool) -> Option<String> {
-        self.without_within(json, redaction, sorted, 0)
-    }
-
-    fn without_within(
-        &self,
-        json: &str,
-        redaction: &Redaction,
-        sorted: bool,
-        level: usize,
-    ) -> Option<String> {
-        if level > MOST_LEVELS {
+        if is_too_deep(json) {
             return None;
         }
-        let inner = |json: &str| self.without_within(json, redaction, sorted, level + 1);
+        self.without_within(json, redaction, sorted)
+    }
+
+    fn without_within(&self, json: &str, redaction: &Redaction, sorted: bool) -> Option<String> {
+        let inner = |json: &str| self.without_within(json, redaction, sorted);
         match Json::read(json)? {
             Json::Object(mut members) => {
                 if sorted {
@@ -166,6 +167,30 @@ impl Secrets {
     }
 }
 
+/// Whether JSON is nested deeper than is walked: found at one go, where a walk reads what is within at each level.
+pub(crate) fn is_too_deep(json: &str) -> bool {
+    let (mut level, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for octet in json.bytes() {
+        match octet {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_text,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => level += 1,
+            b']' | b'}' if !is_text => level = level.saturating_sub(1),
+            _ => {}
+        }
+        if level > MOST_LEVELS {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether it is none of `true`, `false`, `null` and broken texts.
+fn is_number(plain: &str) -> bool {
+    plain.starts_with(|first: char| first == '-' || first.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,6 +210,10 @@ mod tests {
         assert_eq!(
             redacted(r#"[{"tokens": {"a": ["canary-1", 7]}}, "canary-1", {"canary-1": 1}, "canary-2"]"#),
             r#"[{"tokens": "<redacted>"}, "<redacted>", {"<redacted>": 1}, "canary-2"]"#
+        );
+        assert_eq!(
+            redacted(r#"[{"token": {"pin": 92741, "used": true, "n": 1}}, "pin 92741", 92741, "true", "1"]"#),
+            r#"[{"token": "<redacted>"}, "<redacted>", 92741, "true", "1"]"#
         );
     }
 
@@ -215,7 +244,8 @@ mod tests {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         let without = |json: &str| secrets.without(json, &Redaction::default(), false);
         assert!(without(&nested(100)).is_some());
-        assert!(without(&nested(100_000)).is_none());
+        assert!(without(&nested(101)).is_none() && without(&nested(100_000)).is_none());
+        assert!(without(&format!("\"{}\\\"{}\"", "[".repeat(200), "{".repeat(200))).is_some());
         assert!(without("NaN").is_none() && without("{").is_none() && without("").is_none());
     }
 }

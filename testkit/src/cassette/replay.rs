@@ -1,12 +1,12 @@
 //! A cassette as rules.
 
-use std::panic::Location;
+use std::{collections::BTreeMap, panic::Location};
 
 use nameko_cachetools::{JSON, Response};
 use serde_json::{Map, Value};
 
 use super::{
-    Cassette,
+    Cassette, Order,
     redaction::BLANK,
     tape::{Failure, Interaction, Recorded},
 };
@@ -18,8 +18,11 @@ use crate::{Answer, FakeBroker, Rule, Times, When, fail, matcher::Matcher, scrip
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Matching {
-    /// Route, arguments and recorded context are the same; and each recording is used, once.
+    /// Route, arguments and recorded context are the same; and each recording is used, once, in the order in which the
+    /// calls began. A call before its turn is answered, and fails the test at its end.
     Strict,
+    /// The same in any order: for programs that make several calls at once.
+    Unordered,
     /// Route and arguments are the same. The last recording of a call repeats, and what isn't used doesn't matter.
     Lenient,
 }
@@ -36,7 +39,7 @@ impl FakeBroker {
     /// See [`cassette`](crate::cassette) for an example.
     #[track_caller]
     pub fn replay(&self, cassette: &Cassette, matching: Matching) {
-        let at = Location::caller();
+        let (at, mut order) = (Location::caller(), BTreeMap::new());
         for group in groups(cassette, matching) {
             let name = cassette.path.as_ref().map_or_else(
                 || "cassette".to_owned(),
@@ -51,15 +54,23 @@ impl FakeBroker {
                 fail(format!("{name}:{}: this is no call", group.line));
             };
             let rule = Rule::new(&self.hub, Target::One(group.first.route.clone()), at);
+            order.extend(group.places.iter().map(|place| (*place, rule.number())));
             rule.recorded(
                 format!("{name}:{}", group.line),
                 matcher,
                 group.answers,
                 match matching {
-                    Matching::Strict => Times::from(group.count),
+                    Matching::Strict | Matching::Unordered => Times::from(group.places.len() as u64),
                     Matching::Lenient => Times::ANY,
                 },
             );
+        }
+        if matching == Matching::Strict {
+            self.hub
+                .lock()
+                .script
+                .orders
+                .push(Order::new(order.into_values()));
         }
     }
 }
@@ -68,7 +79,8 @@ impl FakeBroker {
 struct Group<'a> {
     first: &'a Interaction,
     line: usize,
-    count: u64,
+    /// Where in the cassette they are.
+    places: Vec<usize>,
     answers: Vec<Step>,
 }
 
@@ -83,13 +95,13 @@ fn groups(cassette: &Cassette, matching: Matching) -> Vec<Group<'_>> {
         let step = Step::Answer(answer(one));
         match same {
             Some(group) => {
-                group.count += 1;
+                group.places.push(i);
                 group.answers.push(step);
             }
             None => groups.push(Group {
                 first: one,
                 line: 2 + 2 * i,
-                count: 1,
+                places: vec![i],
                 answers: vec![step],
             }),
         }
@@ -101,7 +113,7 @@ fn matcher(call: &Interaction, matching: Matching) -> Option<Matcher> {
     let args: Vec<Value> = serde_json::from_str(&call.args).ok()?;
     let kwargs: Map<String, Value> = serde_json::from_str(&call.kwargs).ok()?;
     let context: Map<String, Value> = serde_json::from_str(&call.context).ok()?;
-    let is_strict = matching == Matching::Strict;
+    let is_strict = matching != Matching::Lenient;
     Some(Matcher {
         args: Some(args),
         kwargs: Some(kwargs),
@@ -112,12 +124,19 @@ fn matcher(call: &Interaction, matching: Matching) -> Option<Matcher> {
 }
 
 fn answer(recorded: &Interaction) -> Answer {
-    let json = |body: String| Answer::response(Response::new(Some(JSON.to_owned()), body));
+    let reply = |mut response: Response| {
+        let headers = recorded.headers.iter();
+        response.headers = headers
+            .map(|(name, value)| (name.clone().into(), value.clone()))
+            .collect();
+        Answer::response(response)
+    };
+    let json = |body: String| reply(Response::new(Some(JSON.to_owned()), body));
     let answer = match &recorded.answer {
         Recorded::Result(result) => json(format!(r#"{{"result": {result}, "error": null}}"#)),
         Recorded::Error(error) => json(format!(r#"{{"result": null, "error": {error}}}"#)),
         Recorded::Unread { content_type, bytes } => {
-            Answer::response(Response::new(content_type.clone(), vec![b'?'; *bytes]))
+            reply(Response::new(content_type.clone(), vec![b'?'; *bytes]))
         }
         Recorded::Silent => return Answer::never(),
         Recorded::Failed(Failure::UnknownService) => Answer::unknown_service(),

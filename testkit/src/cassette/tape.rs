@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nameko_cachetools::Route;
 use serde::{Deserialize, Deserializer};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use super::{json::quoted, redaction::BLANK};
 
@@ -16,6 +16,8 @@ pub(crate) struct Interaction {
     pub(crate) kwargs: String,
     pub(crate) context: String,
     pub(crate) took: Duration,
+    /// Of the reply.
+    pub(crate) headers: Map<String, Value>,
     pub(crate) answer: Recorded,
 }
 
@@ -82,7 +84,15 @@ pub(crate) fn write(interactions: &[Interaction]) -> String {
             Recorded::Silent => "\"silent\": true".to_owned(),
             Recorded::Failed(failure) => format!("\"failed\": {}", quoted(failure.name())),
         };
-        text.push_str(&format!("{{\"ms\": {}, {answer}}}\n", one.took.as_millis()));
+        let headers = if one.headers.is_empty() {
+            String::new()
+        } else {
+            format!("\"headers\": {}, ", written(&one.headers))
+        };
+        text.push_str(&format!(
+            "{{\"ms\": {}, {headers}{answer}}}\n",
+            one.took.as_millis()
+        ));
     }
     text
 }
@@ -120,10 +130,18 @@ pub(crate) fn read(text: &str) -> Result<Vec<Interaction>, String> {
             kwargs: call.kwargs.get().to_owned(),
             context: call.context.get().to_owned(),
             took: Duration::from_millis(answer.ms),
+            headers: answer.headers.clone(),
             answer: answer.recorded().map_err(|error| at(number, &error))?,
         });
     }
     Ok(interactions)
+}
+
+/// As the other parts of a line are written: with a space behind each colon and comma.
+fn written(members: &Map<String, Value>) -> String {
+    let member = |(name, value): (&String, &Value)| format!("{}: {value}", quoted(name));
+    let members: Vec<String> = members.iter().map(member).collect();
+    format!("{{{}}}", members.join(", "))
 }
 
 const VERSION: u32 = 1;
@@ -157,6 +175,8 @@ impl CallLine<'_> {
 #[serde(deny_unknown_fields)]
 struct AnswerLine<'a> {
     ms: u64,
+    #[serde(default)]
+    headers: Map<String, Value>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -214,6 +234,7 @@ impl AnswerLine<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -241,6 +262,10 @@ mod tests {
                 kwargs: "{}".to_owned(),
                 context: r#"{"language": "sv"}"#.to_owned(),
                 took: Duration::from_millis(12),
+                headers: match json!({"age": 7, "cache-control": "max-age=30"}) {
+                    Value::Object(headers) if answer != Recorded::Silent => headers,
+                    _ => Map::new(),
+                },
                 answer,
             })
             .collect();

@@ -61,3 +61,20 @@ fn the_program_says_which_file_and_fails() {
     assert_eq!(checked("", &["no such file"]).status.code(), Some(2));
     assert_eq!(checked("", &[]).status.code(), Some(2));
 }
+
+/// Else a file could end the program that looks into it.
+#[test]
+fn what_is_nested_too_deep_is_a_finding() {
+    let deep = format!(
+        "{{\"ms\": 1, \"result\": {}{}}}",
+        "[".repeat(50_000),
+        "]".repeat(50_000)
+    );
+    let leaks = with_file("deep", &[HEADER, CALL, &deep], |path| {
+        Cassette::load(path).unwrap().check([""; 0])
+    });
+    assert_eq!(
+        leaks.unwrap_err().to_string(),
+        "line 3 is nested too deep to look for members"
+    );
+}

@@ -17,7 +17,7 @@ async fn no_canary_gets_into_a_recording() {
             ),
             1 => Answer::error("canary-context", &echo),
             2 => Answer::raw(echo, "text/canary-free"),
-            _ => Answer::ok(json!({ echo: call.args })),
+            _ => Answer::ok(json!({ echo: 1 })),
         }
     });
     let recorder = Recorder::new(real.transport())
@@ -81,4 +81,39 @@ async fn what_is_kept_is_kept() {
         "{text}"
     );
     assert!(text.contains(r#"{"tokens_used": 7}"#), "{text}");
+}
+
+/// What a reply shows to be a secret may stand in what was recorded before.
+#[tokio::test(start_paused = true)]
+async fn a_secret_is_known_again_in_earlier_calls() {
+    let real = FakeBroker::new();
+    real.on("accounts.check")
+        .reply(Answer::ok(json!({"valid": "canary-key is valid"})));
+    real.on("accounts.login").reply(
+        Answer::ok(json!({"session": {"key": "canary-key", "pin": 92741}})).header("x-token", "canary-key"),
+    );
+    real.on("accounts.log").reply(
+        Answer::ok("pin 92741")
+            .header("nameko.user", "canary-user")
+            .header("age", 7),
+    );
+    let recorder = Recorder::new(real.transport());
+    send(
+        &recorder,
+        "accounts.check",
+        call(json!(["canary-key"])),
+        json!({}),
+    )
+    .await;
+    send(&recorder, "accounts.log", call(json!([])), json!({})).await;
+    send(&recorder, "accounts.login", call(json!([])), json!({})).await;
+    let expected = r#"{"cassette": 1, "blank": "<redacted>"}
+{"call": "accounts.check", "args": ["<redacted>"], "kwargs": {}, "context": {}}
+{"ms": 0, "result": {"valid": "<redacted>"}}
+{"call": "accounts.log", "args": [], "kwargs": {}, "context": {}}
+{"ms": 0, "headers": {"age": 7, "nameko.user": "<redacted>"}, "result": "<redacted>"}
+{"call": "accounts.login", "args": [], "kwargs": {}, "context": {}}
+{"ms": 0, "headers": {"x-token": "<redacted>"}, "result": {"session": "<redacted>"}}
+"#;
+    assert_eq!(recorder.cassette().to_string(), expected);
 }

@@ -146,3 +146,49 @@ async fn a_replayed_service_can_fail_like_any_other() {
         "{text}"
     );
 }
+
+const DIALOGUE: &str = r#"{"call": "stock.take", "args": ["A1"], "kwargs": {}, "context": {}}
+{"ms": 0, "headers": {"cache-control": "max-age=30"}, "result": null}
+{"call": "stock.level", "args": ["A1"], "kwargs": {}, "context": {}}
+{"ms": 0, "result": 2}
+{"call": "stock.take", "args": ["A1"], "kwargs": {}, "context": {}}
+{"ms": 0, "result": null}
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn strict_means_in_the_order_recorded() {
+    let replayed = async |matching, routes: &[&str]| {
+        let broker = FakeBroker::new();
+        broker.replay(&loaded("order", DIALOGUE), matching);
+        let transport = broker.transport();
+        for route in routes {
+            send(&transport, route, call(json!(["A1"])), json!({})).await;
+        }
+        broker.verify()
+    };
+    let (as_recorded, otherwise) = (
+        ["stock.take", "stock.level", "stock.take"],
+        ["stock.take", "stock.take", "stock.level"],
+    );
+    assert_eq!(replayed(Matching::Strict, &as_recorded).await, Ok(()));
+    assert_eq!(replayed(Matching::Unordered, &otherwise).await, Ok(()));
+    let report = replayed(Matching::Strict, &otherwise).await.unwrap_err();
+    assert_eq!(report.count(), 1);
+    let expected = "1. call #2 stock.take(\"A1\") came before its turn\n   \
+                    recorded before it: stock.level(\"A1\") (order.jsonl:4)\n   \
+                    to allow any order: Matching::Unordered\n";
+    assert!(report.to_string().contains(expected), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replayed_reply_has_the_headers_it_had() {
+    let broker = FakeBroker::new();
+    broker.replay(&loaded("headers", DIALOGUE), Matching::Lenient);
+    let recorder = Recorder::new(broker.transport());
+    send(&recorder, "stock.take", call(json!(["A1"])), json!({})).await;
+    let text = recorder.cassette().to_string();
+    assert!(
+        text.contains(r#"{"ms": 0, "headers": {"cache-control": "max-age=30"}, "result": null}"#),
+        "{text}"
+    );
+}
