@@ -266,6 +266,14 @@ impl FakeBroker {
         self.hub.lock().log.timeline(usize::MAX)
     }
 
+    /// The timeline from an event on, and where it goes on from there; for what tells of it as it happens. `0` is the
+    /// beginning.
+    #[doc(hidden)]
+    pub fn timeline_since(&self, event: u64) -> (String, u64) {
+        let state = self.hub.lock();
+        (state.log.timeline_since(event), state.log.ticks())
+    }
+
     /// Checks now what the drop would check, and returns it instead of panicking. Ends the broker.
     ///
     /// # Errors

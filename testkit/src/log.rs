@@ -149,16 +149,13 @@ impl Log {
 
     /// The last `lines` events as text, one a line.
     pub(crate) fn timeline(&self, lines: usize) -> String {
-        let mut text = String::new();
-        for Event { at, what, .. } in self.events.iter().skip(self.events.len().saturating_sub(lines)) {
-            let _ = write!(text, "{:>8} ms  ", at.as_millis()); // writing to a String never fails
-            let _ = match what {
-                What::Called(call) => writeln!(text, "#{} {call}{}", call.number, by(call.connection)),
-                What::OfCall(number, what) => writeln!(text, "#{number}   {what}"),
-                What::OfBroker(what) => writeln!(text, "-- {what}"),
-            };
-        }
-        text
+        text(self.events.iter().skip(self.events.len().saturating_sub(lines)))
+    }
+
+    /// The events behind number `tick`, of those that are kept.
+    pub(crate) fn timeline_since(&self, tick: u64) -> String {
+        let first = self.events.partition_point(|event| event.tick <= tick);
+        text(self.events.iter().skip(first))
     }
 
     pub(crate) fn events(&self) -> usize {
@@ -177,6 +174,20 @@ impl Log {
         });
         self.tick
     }
+}
+
+/// One event a line.
+fn text<'a>(events: impl Iterator<Item = &'a Event>) -> String {
+    let mut text = String::new();
+    for Event { at, what, .. } in events {
+        let _ = write!(text, "{:>8} ms  ", at.as_millis()); // writing to a String never fails
+        let _ = match what {
+            What::Called(call) => writeln!(text, "#{} {call}{}", call.number, by(call.connection)),
+            What::OfCall(number, what) => writeln!(text, "#{number}   {what}"),
+            What::OfBroker(what) => writeln!(text, "-- {what}"),
+        };
+    }
+    text
 }
 
 fn by(connection: u32) -> String {

@@ -36,7 +36,7 @@ async fn it_answers_by_its_script_and_reports_at_the_end() {
     assert_eq!(replies[0], r#"1 body {"result": 3, "error": null}"#);
     assert!(replies[1].contains(r#""exc_type": "Timeout""#), "{}", replies[1]);
 
-    interrupt(&program);
+    signal(&program, "-INT"); // Ctrl-C
     let ended = timeout(LIMIT, program.wait()).await.unwrap().unwrap();
     assert!(ended.success(), "{ended}");
 }
@@ -44,7 +44,7 @@ async fn it_answers_by_its_script_and_reports_at_the_end() {
 #[tokio::test]
 async fn it_fails_when_the_script_was_not_followed() {
     let (mut program, _) = started("unfollowed").await;
-    interrupt(&program);
+    signal(&program, "-TERM"); // as what runs it ends it
     let ended = timeout(LIMIT, program.wait()).await.unwrap().unwrap();
     let mut said = String::new();
     program
@@ -66,6 +66,26 @@ async fn it_listens_on_loopback_only_unless_told() {
     let output = timeout(LIMIT, output).await.unwrap().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("--i-know"));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_a_mistake_and_no_crash() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let script = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("taken.toml");
+    std::fs::write(&script, SCRIPT).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_fake-nameko"))
+        .arg("--script")
+        .arg(script)
+        .args(["--port", &port])
+        .output();
+    let output = timeout(LIMIT, output).await.unwrap().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains(&format!("can't listen on 127.0.0.1:{port}")),
+        "{said}"
+    );
 }
 
 /// The program, listening, and where.
@@ -90,11 +110,10 @@ async fn started(name: &str) -> (Child, String) {
     (program, ready.strip_prefix("READY ").expect("READY").to_owned())
 }
 
-/// Ctrl-C.
-fn interrupt(program: &Child) {
+fn signal(program: &Child, signal: &str) {
     let id = program.id().expect("it runs").to_string();
     let sent = std::process::Command::new("kill")
-        .args(["-INT", &id])
+        .args([signal, &id])
         .status()
         .unwrap();
     assert!(sent.success());

@@ -24,13 +24,18 @@ async fn main() -> ExitCode {
         Ok(text) => Script::parse(&text),
         Err(error) => Err(error.to_string()),
     };
-    match script {
-        Ok(script) => serve(&options, script).await,
-        Err(mistake) => refused(&format!("{}: {mistake}", options.script)),
+    let script = match script {
+        Ok(script) => script,
+        Err(mistake) => return refused(&format!("{}: {mistake}", options.script)),
+    };
+    // A library that can't listen fails its test; a program says so.
+    match std::net::TcpListener::bind(options.address) {
+        Ok(_) => serve(&options, script).await,
+        Err(error) => refused(&format!("can't listen on {}: {error}", options.address)),
     }
 }
 
-/// Until Ctrl-C; then the report.
+/// Until Ctrl-C, or SIGTERM; then the report.
 async fn serve(options: &Options, script: Script) -> ExitCode {
     let broker = FakeBroker::with_seed(script.seed);
     let listen = Listen::default()
@@ -40,7 +45,7 @@ async fn serve(options: &Options, script: Script) -> ExitCode {
     let wire = broker.serve_with(listen).await;
     println!("READY {}", wire.uri());
     tokio::select! {
-        _ = signal::ctrl_c() => {}
+        () = interrupted() => {}
         () = tell(&broker), if !options.is_quiet => {}
     }
     drop(wire);
@@ -53,19 +58,32 @@ async fn serve(options: &Options, script: Script) -> ExitCode {
     }
 }
 
-/// Writes what happens to standard error, as it happens; until the timeline is full, and forgets.
+/// By whom a program is ended: somebody at a terminal, or what runs it.
+async fn interrupted() {
+    #[cfg(unix)]
+    let terminated = async {
+        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            Ok(mut terminated) => terminated.recv().await,
+            Err(_) => pending().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = pending::<Option<()>>();
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        _ = terminated => {}
+    }
+}
+
+/// Writes what happens to standard error, as it happens.
 async fn tell(broker: &FakeBroker) {
     let mut told = 0;
-    while told < MOST_TOLD {
-        let timeline = broker.timeline();
-        for line in timeline.lines().skip(told) {
-            eprintln!("{line}");
-            told += 1;
-        }
+    loop {
+        let lines;
+        (lines, told) = broker.timeline_since(told);
+        eprint!("{lines}");
         sleep(TOLD_EVERY).await;
     }
-    eprintln!("that were {told} lines; nothing more is told");
-    pending().await
 }
 
 fn refused(mistake: &str) -> ExitCode {
@@ -73,6 +91,4 @@ fn refused(mistake: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Well below what a timeline keeps.
-const MOST_TOLD: usize = 30_000;
 const TOLD_EVERY: Duration = Duration::from_millis(100);

@@ -20,7 +20,8 @@ pub(crate) const HELP: &str = "\
 usage: fake-nameko --script FILE [--port PORT] [--host ADDRESS] [--quiet]
 
 A fake RabbitMQ with nameko services that answer by a script. It prints READY and its URI when it listens, and what
-happens on standard error; ended by Ctrl-C, it reports calls that the script doesn't know and calls that it expected.
+happens on standard error; ended by Ctrl-C or SIGTERM, it reports calls that the script doesn't know and calls that it
+expected.
 Exit status: 0, 1 if there was something to report, 2 if it can't start.
 
   --script FILE    TOML, see below

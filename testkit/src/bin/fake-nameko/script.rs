@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use nameko_cachetools::Route;
 use nameko_cachetools_testkit::{Answer, FakeBroker, When};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -73,11 +74,19 @@ enum Fault {
 impl Script {
     /// Reads a file, and checks that each rule has one answer.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let values: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+        values.values().try_for_each(is_json)?;
         let script: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         for on in &script.on {
             on.answers()?;
-            if !on.call.contains('.') {
-                return Err(format!("call = {:?}: write \"service.method\"", on.call));
+            on.is_routable()?;
+            if let Some(After::Between(least, most)) = on.after_ms
+                && least > most
+            {
+                return Err(format!(
+                    "after_ms = [{least}, {most}] for {}: the shorter comes first",
+                    on.call
+                ));
             }
         }
         Ok(script)
@@ -115,6 +124,28 @@ impl Script {
 }
 
 impl On {
+    /// Whether nameko has such names; `*` stands for any.
+    fn is_routable(&self) -> Result<(), String> {
+        let Self { call, .. } = self;
+        let parts = if call == "*" {
+            Some(("*", "*"))
+        } else {
+            call.rsplit_once('.')
+        };
+        let (service, method) = parts.ok_or_else(|| format!("call = {call:?}: write \"service.method\""))?;
+        let name = |part: &str| {
+            if part == "*" {
+                "any".to_owned()
+            } else {
+                part.to_owned()
+            }
+        };
+        match Route::new(name(service), name(method)) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(format!("call = {call:?}: {error}")),
+        }
+    }
+
     fn answers(&self) -> Result<Vec<Answer>, String> {
         let own = answer(self.reply.as_ref(), self.error.as_ref(), self.fault);
         let answers = match (own, &self.sequence) {
@@ -158,6 +189,17 @@ fn answer(
     }))
 }
 
+/// Whether JSON has a value for it: a date or `nan` would become another.
+fn is_json(value: &toml::Value) -> Result<(), String> {
+    match value {
+        toml::Value::Datetime(date) => Err(format!("JSON has no dates: write \"{date}\", a text")),
+        toml::Value::Float(number) if !number.is_finite() => Err(format!("JSON has no {number}")),
+        toml::Value::Array(items) => items.iter().try_for_each(is_json),
+        toml::Value::Table(members) => members.values().try_for_each(is_json),
+        _ => Ok(()),
+    }
+}
+
 fn nameko_rpc() -> String {
     "nameko-rpc".to_owned()
 }
@@ -193,5 +235,12 @@ mod tests {
         assert!(mistake("[[on]]\ncall = \"ab\"\nreply = 1").contains("service.method"));
         assert!(mistake("[[on]]\ncall = \"a.b\"\nreply = 1\nreplay = 2").contains("replay"));
         assert!(mistake("[[on]]\ncall = \"a.b\"\nsequence = []").contains("empty"));
+        assert!(mistake("[[on]]\ncall = \"a.\"\nreply = 1").starts_with("call = \"a.\": "));
+        assert!(mistake("[[on]]\ncall = \"a.b\"\nreply = 1\nafter_ms = [3, 2]").contains("shorter"));
+        assert!(mistake("[[on]]\ncall = \"a.b\"\nreply = 2020-01-01").contains("date"));
+        assert!(mistake("[[on]]\ncall = \"a.b\"\nreply = [nan]").contains("NaN"));
+        for call in ["*", "a.*", "*.b"] {
+            assert!(Script::parse(&format!("[[on]]\ncall = \"{call}\"\nreply = 1")).is_ok());
+        }
     }
 }
