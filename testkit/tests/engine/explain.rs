@@ -74,6 +74,26 @@ async fn it_follows_an_entry_through_its_life() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn it_knows_that_a_refresh_failed_just_now() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .reply(Answer::ok(1))
+        .then(Answer::error("Boom", "x").after(MS(20)));
+    let shop = cache_first(&broker);
+    let call = || shop.call::<u64, _>("get", ());
+    call().await.unwrap();
+    sleep(S(11)).await;
+    call().await.unwrap();
+    broker.settle().await;
+    assert!(why!(call()).ends_with("so: answers with it, and a request for a new one is under way"));
+    sleep(MS(100)).await;
+    assert!(
+        why!(call()).ends_with("so: answers with it, and fetches none yet: the last attempt failed just now")
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_knows_invalidations_remembered_errors_and_requests_under_way() {
     let broker = FakeBroker::new();
     broker.on("shop.get").sequence([
