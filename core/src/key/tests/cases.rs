@@ -144,6 +144,18 @@ fn what_has_no_key_says_why() {
     assert_eq!(why(&scope, Args::keywords(&twice)), Unkeyable::DuplicateKey);
 }
 
+#[test]
+fn arguments_are_long_beyond_256_kib() {
+    let with = |text: usize| key(("x".repeat(text),)).as_bytes().len();
+    let heads = 1 + 5 + 1; // of the array, of the text, of the empty map
+    let longest = (256 << 10) - heads;
+    assert!(
+        with(longest) > 256 << 10,
+        "they stand there as they are, behind what keys begin with"
+    );
+    assert!(with(longest + 1) < 100);
+}
+
 /// Proves: 62.
 #[test]
 fn long_arguments_become_a_digest_that_no_short_ones_can_equal() {
