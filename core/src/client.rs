@@ -54,8 +54,8 @@ impl Client {
         ClientBuilder {
             shared: Shared {
                 clock: transport.clock(),
+                app: transport.app().unwrap_or("nameko-cachetools").to_owned(),
                 transport: Arc::new(transport),
-                app: "nameko-cachetools".to_owned(),
                 namespace: String::new(),
                 publishing: Publishing {
                     persistent: true,
@@ -170,7 +170,7 @@ pub struct ClientBuilder {
 
 impl ClientBuilder {
     /// The name this process goes by in call ids, `{app}.call.{uuid}`, which show up in Python's logs and tracers.
-    /// Default: `nameko-cachetools`.
+    /// Default: [the transport's](Transport::app), or `nameko-cachetools`.
     pub fn app_name(mut self, name: impl Into<String>) -> Self {
         self.shared.app = name.into();
         self

@@ -52,6 +52,12 @@ pub trait Transport: Send + Sync + 'static {
         Clock::Tokio
     }
 
+    /// The name that this program was given on the broker, if it was: call ids have it too, unless
+    /// [`app_name`](crate::ClientBuilder::app_name) gives another. The default is `None`.
+    fn app(&self) -> Option<&str> {
+        None
+    }
+
     /// What the broker knows of `service`'s request queue at this moment: it tells a service that is gone from one that
     /// is slow. Calls ask it shortly before their limit runs out, for the text of their error.
     ///
@@ -186,6 +192,10 @@ macro_rules! forward {
 
             fn clock(&self) -> Clock {
                 (**self).clock()
+            }
+
+            fn app(&self) -> Option<&str> {
+                (**self).app()
             }
 
             async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {

@@ -43,8 +43,8 @@ impl<T: From<AmqpTransport>> Builder<T> {
         self
     }
 
-    /// This program's name, shown by the broker in the reply queue's and the connection's name: 1 to 100 visible
-    /// ASCII characters. `nameko-cachetools` by default.
+    /// This program's name, shown by the broker in the reply queue's and the connection's name, and by services in call
+    /// ids: 1 to 100 visible ASCII characters. `nameko-cachetools` by default.
     pub fn app(mut self, app: impl Into<String>) -> Self {
         self.settings.app = app.into();
         self

@@ -159,6 +159,10 @@ impl Transport for AmqpTransport {
         Clock::Coarse
     }
 
+    fn app(&self) -> Option<&str> {
+        Some(&self.inner.settings.app)
+    }
+
     async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
         if service.len() > MAX_SERVICE_BYTES {
             return Some(ServiceQueue::Missing);

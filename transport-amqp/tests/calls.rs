@@ -6,7 +6,7 @@ mod fake;
 use std::{collections::HashSet, time::Duration};
 
 use fake::{Broker, Mood, body, error, pass, request, settle, start};
-use nameko_cachetools::{Delivery, Timer, Transport, TransportError};
+use nameko_cachetools::{Client, Delivery, Timer, Transport, TransportError};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -281,6 +281,30 @@ async fn a_request_that_is_not_written_in_time_ends_the_link() {
         }
     ));
     assert!(link.is_aborted());
+}
+
+#[tokio::test(start_paused = true)]
+async fn services_see_the_apps_name_in_call_ids() {
+    let broker = Broker::new([]);
+    let transport = broker.builder().app("shop").connect().await.unwrap();
+    for (client, app) in [
+        (Client::new(transport.clone()), "shop"),
+        (
+            Client::builder(transport.clone()).app_name("cart").build(),
+            "cart",
+        ),
+    ] {
+        let products = client.service("products");
+        let call = products
+            .call::<u8, _>("get", ())
+            .timeout(Duration::from_millis(1));
+        assert!(call.await.is_err());
+        let headers = &broker.link().taken()[0].headers;
+        let (name, stack) = &headers[0];
+        assert_eq!(name, "nameko.call_id_stack");
+        let id = stack[0].as_str().unwrap();
+        assert!(id.starts_with(&format!("{app}.call.")), "{id}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

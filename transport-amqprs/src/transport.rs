@@ -74,6 +74,10 @@ impl Transport for AmqprsTransport {
         self.0.clock()
     }
 
+    fn app(&self) -> Option<&str> {
+        self.0.app()
+    }
+
     async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
         self.0.service_queue(service).await
     }

@@ -357,6 +357,10 @@ impl<T: Transport> Transport for Recorder<T> {
         self.inner.clock()
     }
 
+    fn app(&self) -> Option<&str> {
+        self.inner.app()
+    }
+
     async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
         self.inner.service_queue(service).await
     }
