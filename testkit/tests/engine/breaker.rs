@@ -1,9 +1,13 @@
 //! A dead service costs nobody patience for long, and is found alive again behind cached answers.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
 
 use nameko_cachetools::{
-    Breaker, CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, CallError, Failover, Reason, Reply,
+    Breaker, CacheFirst, CacheFirstRpcProxy, CachedRpcProxy, CallError, Client, Failover, Reason, Reply,
+    Request, Response, TransportError, transport_fn,
 };
 use nameko_cachetools_testkit::{Answer, FakeBroker};
 use serde_json::json;
@@ -250,4 +254,42 @@ async fn who_has_no_answer_goes_out_or_fails_fast() {
         assert_eq!(*call(3).await.unwrap(), 1);
         assert_eq!(shop.stats().errors, 2);
     }
+}
+
+/// It was no fault of the service, and no sign of life either.
+#[tokio::test(start_paused = true)]
+async fn what_was_never_sent_says_nothing_about_the_service() {
+    let calls = AtomicUsize::new(0);
+    let transport = transport_fn(move |_: Request| {
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match call {
+                0 => Ok(Response::json(r#"{"result": 1, "error": null}"#)),
+                4 => Err(TransportError::RequestTooLarge { bytes: 2, limit: 1 }),
+                _ => Err(TransportError::Closed),
+            }
+        }
+    });
+    let shop = CachedRpcProxy::builder("shop")
+        .policy(Failover::after(MS(300)))
+        .build(&Client::new(transport));
+    let mut reasons = Vec::new();
+    for _ in 0..8 {
+        let reply: Result<Reply<u64>, _> = shop.call("get", ()).await;
+        reasons.push(reply.map(|reply| reply.outcome().reason()).ok());
+    }
+    let (live, failed) = (Some(Reason::LiveFirst), Some(Reason::Unavailable));
+    assert_eq!(
+        reasons,
+        [
+            live,
+            failed,
+            failed,
+            failed,
+            None,
+            failed,
+            failed,
+            Some(Reason::CircuitOpen)
+        ]
+    );
 }
