@@ -79,7 +79,7 @@ impl From<NoKey> for Unkeyable {
     }
 }
 
-pub(super) const UNSIGNED: u8 = 0 << 5;
+pub(super) const UNSIGNED: u8 = 0;
 pub(super) const NEGATIVE: u8 = 1 << 5;
 const BYTES: u8 = 2 << 5;
 const TEXT: u8 = 3 << 5;

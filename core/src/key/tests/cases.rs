@@ -277,3 +277,13 @@ fn a_key_does_not_depend_on_the_keys_before_it() {
         }
     }
 }
+
+#[test]
+fn large_buffers_are_not_kept() {
+    let mut encoder = Encoder::new();
+    assert!(encoder.is_small());
+    encoder.byte_string(&[0; 60 << 10]);
+    assert!(encoder.is_small());
+    encoder.byte_string(&[0; 60 << 10]);
+    assert!(!encoder.is_small());
+}
