@@ -129,6 +129,31 @@ fn a_cluster_rpc_proxy_calls_the_rules() {
     }
 }
 
+/// Programs that know AMQP and not nameko.
+#[test]
+fn pika_and_aio_pika_call_the_rules() {
+    on_the_fake(
+        Interop::builder().module("nk_catalog"),
+        async |nameko, broker, _| {
+            broker
+                .on("stock.level")
+                .with(args!["A1"])
+                .expect(2)
+                .reply(Answer::ok(3));
+            let reply = json!({"result": 3, "error": null});
+            assert_eq!(
+                printed(nameko, "nk_pika.py", ["stock.level", r#"["A1"]"#]).await,
+                json!({"pika": reply, "aio_pika": reply})
+            );
+            let back = json!({"returned": "NO_ROUTE"});
+            assert_eq!(
+                printed(nameko, "nk_pika.py", ["nobody.there", "[]"]).await,
+                json!({"pika": back, "aio_pika": back})
+            );
+        },
+    );
+}
+
 /// nameko-cachetools in a real worker, over rules that fall silent.
 #[test]
 fn the_original_fails_over_when_the_rules_fall_silent() {
@@ -197,12 +222,11 @@ async fn client(uri: &str) -> Client {
 
 /// What `nk_call.py` prints.
 async fn python<const N: usize>(nameko: &Interop, arguments: [&str; N]) -> Value {
-    let done = nameko
-        .script("nk_call.py")
-        .args(arguments)
-        .output()
-        .await
-        .unwrap();
+    printed(nameko, "nk_call.py", arguments).await
+}
+
+async fn printed<const N: usize>(nameko: &Interop, script: &str, arguments: [&str; N]) -> Value {
+    let done = nameko.script(script).args(arguments).output().await.unwrap();
     let printed = String::from_utf8_lossy(&done.stdout).into_owned();
     let said = String::from_utf8_lossy(&done.stderr).into_owned();
     serde_json::from_str(&printed).unwrap_or_else(|_| json!({"printed": printed, "said": said}))
