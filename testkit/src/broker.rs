@@ -232,6 +232,12 @@ impl FakeBroker {
     }
 
     /// How many calls wait for their answers now.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::FakeBroker;
+    /// # let broker = FakeBroker::new();
+    /// assert_eq!(broker.in_flight(), 0);
+    /// ```
     pub fn in_flight(&self) -> usize {
         self.hub.lock().waiting.len()
     }

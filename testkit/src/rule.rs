@@ -310,6 +310,12 @@ impl<'a> Rule<'a> {
         self.reply(Answer::hold())
     }
 
+    /// Where the rule is written, if that isn't here: for reports.
+    #[doc(hidden)]
+    pub fn located(self, line: String) -> Self {
+        self.edit(|rule| rule.line = Some(line))
+    }
+
     pub(crate) fn number(&self) -> usize {
         self.number
     }

@@ -33,7 +33,7 @@ pub(crate) struct Script {
 #[derive(Debug)]
 pub(crate) struct RuleState {
     pub(crate) at: &'static Location<'static>,
-    /// The line of the cassette that it was recorded on.
+    /// The line of the cassette that it was recorded on, or of the script that it is in.
     pub(crate) line: Option<String>,
     pub(crate) target: Target,
     pub(crate) matcher: Matcher,

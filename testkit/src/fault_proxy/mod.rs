@@ -123,26 +123,118 @@ impl FaultProxy {
     }
 
     /// Sets what happens to the bytes of clients, for all connections.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, fault_proxy::{Cut, FaultProxy, Flow, Frame}, wire::RawClient};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// # let wire = broker.serve().await;
+    /// # let ms = Duration::from_millis;
+    /// let proxy = FaultProxy::start(&wire.uri()).await?;
+    /// let mut client = RawClient::connect(proxy.uri()).await?;
+    /// proxy.to_broker(Flow::Stalled);
+    /// client.say("1 channel.open").await;
+    /// assert!(client.hears_nothing_for(ms(20)).await);
+    /// proxy.to_broker(Flow::Slow { bytes: 4, every: ms(1) });
+    /// assert_eq!(client.hear().await, "1 channel.open-ok");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn to_broker(&self, flow: Flow) {
         self.shared.to_broker.send_replace(flow);
     }
 
     /// Sets what happens to the bytes of the broker, for all connections.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, fault_proxy::{Cut, FaultProxy, Flow, Frame}, wire::RawClient};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// # let wire = broker.serve().await;
+    /// # let ms = Duration::from_millis;
+    /// let proxy = FaultProxy::start(&wire.uri()).await?;
+    /// let mut client = RawClient::connect(proxy.uri()).await?;
+    /// proxy.to_client(Flow::Late(ms(50)));
+    /// client.say("1 channel.open").await;
+    /// assert!(client.hears_nothing_for(ms(20)).await);
+    /// assert_eq!(client.hear().await, "1 channel.open-ok");
+    /// proxy.to_client(Flow::Lost);
+    /// client.say("2 channel.open").await;
+    /// assert!(client.hears_nothing_for(ms(20)).await);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn to_client(&self, flow: Flow) {
         self.shared.to_client.send_replace(flow);
     }
 
     /// Whether new connections are accepted and closed at once.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, fault_proxy::{Cut, FaultProxy, Flow, Frame}, wire::RawClient};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// # let wire = broker.serve().await;
+    /// # let ms = Duration::from_millis;
+    /// let proxy = FaultProxy::start(&wire.uri()).await?;
+    /// proxy.refuse(true);
+    /// assert!(RawClient::connect(proxy.uri()).await.is_err());
+    /// proxy.refuse(false);
+    /// assert!(RawClient::connect(proxy.uri()).await.is_ok());
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn refuse(&self, refuse: bool) {
         self.shared.refusing.store(refuse, Ordering::SeqCst);
     }
 
     /// Ends every connection there is; the next one works.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, fault_proxy::{Cut, FaultProxy, Flow, Frame}, wire::RawClient};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// # let wire = broker.serve().await;
+    /// # let ms = Duration::from_millis;
+    /// let proxy = FaultProxy::start(&wire.uri()).await?;
+    /// let mut client = RawClient::connect(proxy.uri()).await?;
+    /// proxy.cut(Cut::Reset);
+    /// assert_eq!(client.hear().await, "reset");
+    /// let mut client = RawClient::connect(proxy.uri()).await?;
+    /// proxy.cut(Cut::Fin);
+    /// assert_eq!(client.hear().await, "closed");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn cut(&self, cut: Cut) {
         self.order(|| Order::Cut(cut));
     }
 
     /// Puts `bytes` between two frames of the broker's, on every connection there is.
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, fault_proxy::{Cut, FaultProxy, Flow, Frame}, wire::RawClient};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// # let wire = broker.serve().await;
+    /// # let ms = Duration::from_millis;
+    /// let proxy = FaultProxy::start(&wire.uri()).await?;
+    /// let mut client = RawClient::connect(proxy.uri()).await?;
+    /// proxy.inject(&b"\x08\0\0\0\0\0\0\xCE"[..]);
+    /// assert_eq!(client.hear().await, "heartbeat");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn inject(&self, bytes: impl Into<Bytes>) {
         let bytes = bytes.into();
         self.order(|| Order::Inject(bytes.clone()));
@@ -150,6 +242,24 @@ impl FaultProxy {
 
     /// Passes what `rewrite` makes of each of the broker's frames, on all connections, until
     /// [`heal`](Self::heal).
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, fault_proxy::{Cut, FaultProxy, Flow, Frame}, wire::RawClient};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// # let wire = broker.serve().await;
+    /// # let ms = Duration::from_millis;
+    /// let proxy = FaultProxy::start(&wire.uri()).await?;
+    /// let mut client = RawClient::connect(proxy.uri()).await?;
+    /// proxy.rewrite(|frame| if frame.channel == 1 { vec![] } else { vec![frame] }); // channel 1 is deaf
+    /// client.say("1 channel.open").await;
+    /// client.say("2 channel.open").await;
+    /// assert_eq!(client.hear().await, "2 channel.open-ok");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn rewrite(&self, rewrite: impl FnMut(Frame) -> Vec<Frame> + Send + 'static) {
         *lock(&self.shared.rewrite) = Some(Box::new(rewrite));
     }

@@ -200,6 +200,20 @@ impl WireBroker {
     /// wire.damage("channel.open-ok", Damage::Truncated(10));
     /// client.say("1 channel.open").await;
     /// assert!(client.hears_nothing_for(std::time::Duration::from_millis(20)).await);
+    ///
+    /// let mut client = RawClient::connect(&wire.uri()).await?;
+    /// wire.damage("channel.open-ok", Damage::UnknownType);
+    /// client.say("1 channel.open").await;
+    /// assert_eq!(client.hear().await, "garbage: NoAmqp");
+    ///
+    /// let mut client = RawClient::connect(&wire.uri()).await?;
+    /// wire.damage("channel.open-ok", Damage::Lost);
+    /// client.say("1 channel.open").await;
+    /// client.say("2 channel.open").await;
+    /// assert_eq!(client.hear().await, "2 channel.open-ok");
+    /// wire.damage("channel.open-ok", Damage::Replaced(b"\x08\0\0\0\0\0\0\xCE".to_vec()));
+    /// client.say("3 channel.open").await;
+    /// assert_eq!(client.hear().await, "heartbeat");
     /// # Ok(())
     /// # }
     /// ```

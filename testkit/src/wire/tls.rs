@@ -86,6 +86,23 @@ impl FakeBroker {
     ///
     /// # Panics
     /// As [`serve`](Self::serve).
+    ///
+    /// ```
+    /// # use nameko_cachetools_testkit::{FakeBroker, wire::{Certificate, RawClient}};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// # let broker = FakeBroker::new();
+    /// for nobodys in [Certificate::Expired, Certificate::OtherHost, Certificate::UnknownAuthority] {
+    ///     let wire = broker.serve_tls(nobodys).await;
+    ///     // a client that trusts wire.ca() must refuse to go on; here is one that doesn't even speak TLS:
+    ///     let mut client = RawClient::tcp(&wire.uri()).await?;
+    ///     client.send(b"AMQP\x00\x00\x09\x01").await;
+    ///     assert_ne!(client.hear().await, "connection.start PLAIN AMQPLAIN en_US");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn serve_tls(&self, certificate: Certificate) -> impl Future<Output = WireBroker> + use<'_> {
         self.serve_with(Listen::default().tls(certificate))

@@ -41,7 +41,7 @@ async fn serve(options: &Options, script: Script) -> ExitCode {
     let listen = Listen::default()
         .address(options.address)
         .rpc_exchange(script.rpc_exchange.as_str());
-    script.play_on(&broker);
+    script.play_on(&broker, &options.script);
     let wire = broker.serve_with(listen).await;
     println!("READY {}", wire.uri());
     tokio::select! {

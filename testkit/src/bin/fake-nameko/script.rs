@@ -6,11 +6,15 @@ use nameko_cachetools::Route;
 use nameko_cachetools_testkit::{Answer, FakeBroker, When};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use toml::Spanned;
 
 /// A whole file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Script {
+    /// What it was read from.
+    #[serde(skip)]
+    text: String,
     #[serde(default)]
     pub(crate) seed: u64,
     #[serde(default = "nameko_rpc")]
@@ -23,7 +27,7 @@ pub(crate) struct Script {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct On {
-    call: String,
+    call: Spanned<String>,
     args: Option<Vec<Value>>,
     kwargs: Option<Map<String, Value>>,
     #[serde(default)]
@@ -76,29 +80,31 @@ impl Script {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let values: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
         values.values().try_for_each(is_json)?;
-        let script: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut script: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        script.text = text.to_owned();
         for on in &script.on {
             on.answers()?;
             on.is_routable()?;
             if let Some(After::Between(least, most)) = on.after_ms
                 && least > most
             {
+                let call = on.call.get_ref();
                 return Err(format!(
-                    "after_ms = [{least}, {most}] for {}: the shorter comes first",
-                    on.call
+                    "after_ms = [{least}, {most}] for {call}: the shorter comes first"
                 ));
             }
         }
         Ok(script)
     }
 
-    /// Makes its rules, in order.
-    pub(crate) fn play_on(self, broker: &FakeBroker) {
+    /// Makes its rules, in order; `file` is where they are, for reports.
+    pub(crate) fn play_on(self, broker: &FakeBroker, file: &str) {
         for on in self.on {
             let Ok(answers) = on.answers() else {
                 continue; // `parse` has checked it
             };
-            let mut rule = broker.on(&on.call);
+            let line = 1 + self.text[..on.call.span().start].matches('\n').count();
+            let mut rule = broker.on(on.call.get_ref()).located(format!("{file}:{line}"));
             if let Some(args) = on.args {
                 rule = rule.args(args);
             }
@@ -126,7 +132,7 @@ impl Script {
 impl On {
     /// Whether nameko has such names; `*` stands for any.
     fn is_routable(&self) -> Result<(), String> {
-        let Self { call, .. } = self;
+        let call = self.call.get_ref();
         let parts = if call == "*" {
             Some(("*", "*"))
         } else {
@@ -151,10 +157,13 @@ impl On {
         let answers = match (own, &self.sequence) {
             (Some(one), None) => vec![one?],
             (None, Some(steps)) => steps.iter().map(Step::answer).collect::<Result<_, _>>()?,
-            _ => return Err(format!("the rule for {} {ONE_ANSWER}, or sequence", self.call)),
+            _ => {
+                let call = self.call.get_ref();
+                return Err(format!("the rule for {call} {ONE_ANSWER}, or sequence"));
+            }
         };
         if answers.is_empty() {
-            return Err(format!("the sequence for {} is empty", self.call));
+            return Err(format!("the sequence for {} is empty", self.call.get_ref()));
         }
         Ok(answers)
     }
@@ -222,9 +231,15 @@ mod tests {
         let script = Script::parse(&script).unwrap();
         assert_eq!((script.seed, script.on.len()), (7, 3));
         let broker = FakeBroker::new();
-        script.play_on(&broker);
+        script.play_on(&broker, "help.toml");
         let violations = broker.verify().unwrap_err(); // nobody calls what it expects
         assert_eq!(violations.count(), 1);
+        assert!(
+            violations
+                .to_string()
+                .contains("(help.toml:4) expected exactly 1 call"),
+            "{violations}"
+        );
     }
 
     #[test]
