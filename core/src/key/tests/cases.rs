@@ -287,3 +287,17 @@ fn large_buffers_are_not_kept() {
     encoder.byte_string(&[0; 60 << 10]);
     assert!(!encoder.is_small());
 }
+
+#[test]
+fn what_stands_side_by_side_is_not_nested() {
+    fn hundred<T: Serialize>(of: impl Fn() -> T) {
+        let all: Vec<T> = (0..100).map(|_| of()).collect();
+        assert_eq!(canonical(&all), Ok(oracle(&all)));
+    }
+    hundred(|| Some(1));
+    hundred(|| [1]);
+    hundred(|| json!({"a": 1}));
+    hundred(|| Shape::New(1));
+    hundred(|| Shape::Tuple(1, "a"));
+    hundred(|| Shape::Struct { z: 1, a: None });
+}
