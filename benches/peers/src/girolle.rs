@@ -15,7 +15,7 @@ const SERVICE: &str = "compare_echo";
 pub(crate) fn serve(uri: &str) -> Result<(), Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let _context = runtime.enter();
-    let config = Config::default_config().with_amqp_uri(uri);
+    let config = Config::default().with_amqp_uri(uri);
     let mut client = RpcClient::new(config);
     runtime.block_on(client.register_service(SERVICE))?;
     runtime.block_on(client.start())?;
