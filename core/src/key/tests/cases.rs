@@ -279,6 +279,14 @@ fn a_key_does_not_depend_on_the_keys_before_it() {
 }
 
 #[test]
+fn arguments_may_be_16_mib_and_no_more() {
+    let mut encoder = Encoder::new();
+    encoder.byte_string(b"");
+    assert!(encoder.room_for((16 << 20) - 1).is_ok());
+    assert!(encoder.room_for(16 << 20).is_err());
+}
+
+#[test]
 fn large_buffers_are_not_kept() {
     let mut encoder = Encoder::new();
     assert!(encoder.is_small());
@@ -300,4 +308,24 @@ fn what_stands_side_by_side_is_not_nested() {
     hundred(|| Shape::New(1));
     hundred(|| Shape::Tuple(1, "a"));
     hundred(|| Shape::Struct { z: 1, a: None });
+}
+
+#[test]
+fn long_names_of_fields_have_their_place_too() {
+    #[derive(Serialize)]
+    struct Names {
+        a_name_of_40_bytes_which_is_long_for_one: u8,
+        a_name_of_25_bytes_______: u8,
+        a_name_of_24_bytes______: u8,
+        a_name_of_23_bytes_____: u8,
+        of_nine__: u8,
+    }
+    let names = Names {
+        a_name_of_40_bytes_which_is_long_for_one: 1,
+        a_name_of_25_bytes_______: 2,
+        a_name_of_24_bytes______: 3,
+        a_name_of_23_bytes_____: 4,
+        of_nine__: 5,
+    };
+    assert_eq!(canonical(&names), Ok(oracle(&names)));
 }
