@@ -100,9 +100,12 @@ mod tests {
 
     #[test]
     fn a_prefix_sorts_as_its_bytes_do() {
+        let of = |len: u8, bytes: Vec<u8>| [vec![0x60 | len], bytes].concat();
         let keys: Vec<Vec<u8>> = (0..=9u8)
             .flat_map(|len| {
-                [0, 1, 0x7f, 0xff].map(|byte| [vec![0x60 | len], vec![byte; len.into()]].concat())
+                let (up, down) = ((1..=len).collect(), (1..=len).rev().collect());
+                let same = [0, 1, 0x7f, 0xff].map(|byte| of(len, vec![byte; len.into()]));
+                same.into_iter().chain([of(len, up), of(len, down)])
             })
             .collect();
         for (a, b) in keys.iter().flat_map(|a| keys.iter().map(move |b| (a, b))) {

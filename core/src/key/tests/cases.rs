@@ -329,3 +329,13 @@ fn long_names_of_fields_have_their_place_too() {
     };
     assert_eq!(canonical(&names), Ok(oracle(&names)));
 }
+
+#[test]
+fn names_that_begin_alike_are_told_apart_by_their_ends() {
+    let names = ["begins_alike_b", "begins_alike_a", "begins_alike_c"].map(String::from);
+    let entries: Vec<_> = names.iter().cloned().zip(1..).collect();
+    let sorted: BTreeMap<_, _> = entries.iter().cloned().collect();
+    assert_eq!(canonical(&Shuffled(&entries)), Ok(oracle(&sorted)));
+    let twice = [entries[0].clone(), entries[1].clone(), entries[0].clone()];
+    assert_eq!(canonical(&Shuffled(&twice)), Err(Unkeyable::DuplicateKey));
+}
