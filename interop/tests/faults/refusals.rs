@@ -49,6 +49,8 @@ async fn refused<T: Subject>(stage: &Stage, wrong: impl Fn(Builder<T>, &str) -> 
         )
     })
     .await;
+    // What the refused attempt opened last, to see whether somebody still listens, may not be accepted yet.
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let before = scene.proxy.accepted();
     let again = lazy.request(scene.request("echo", "x")).await.unwrap_err();
     assert!(matches!(again, TransportError::Refused { .. }), "{again:?}");
