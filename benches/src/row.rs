@@ -104,7 +104,12 @@ impl Row {
     /// Its parts as text: name, ours, peer, value, target, noise, verdict.
     pub fn cells(&self) -> [String; 7] {
         let figure = |value| format!("{} {}", Digits(value), self.unit).trim_end().to_owned();
-        let times = if self.peer.is_some() { "×" } else { "" };
+        // Shares are compared by their difference, in points.
+        let times = if self.peer.is_some() && self.unit != "%" {
+            "×"
+        } else {
+            ""
+        };
         let sign = if self.at_most { "≤" } else { "≥" };
         [
             self.name.clone(),
