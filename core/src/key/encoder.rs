@@ -176,7 +176,7 @@ impl Encoder {
 
     #[inline]
     pub(super) fn enter(&mut self) -> Done {
-        if self.depth == MAX_DEPTH {
+        if self.depth >= MAX_DEPTH {
             return Err(Unkeyable::TooDeep.into());
         }
         self.depth += 1;
