@@ -115,6 +115,8 @@ impl<'a, T: Subject> Scene<'a, T> {
                 self.transport
             );
         }
+        // What comes back now says that their requests were written: none of them waits for its confirm any more.
+        self.echoes(1).await;
         waiting
     }
 
