@@ -55,6 +55,23 @@ pub(crate) fn leaving_and_staying() {
     assert_eq!(ends.len(), 4, "every call ends");
 }
 
+/// Who starts a request leaves before it is sent; whoever comes then is answered, by that request or another.
+///
+/// Proves: 12, E6.
+pub(crate) fn leaving_at_once() {
+    let service = Service::default();
+    let shop = CacheFirstRpcProxy::new("shop", &service.client());
+    let caller = |most_polls| {
+        let shop = shop.clone();
+        async move {
+            let answer = leaving(shop.call::<u64, _>("get", ()).into_future(), most_polls).await;
+            assert!(answer.is_none_or(|answer| answer.is_ok()), "the service is well");
+        }
+    };
+    let ends = together([caller(Some(2)), caller(None)]);
+    assert_eq!(ends.len(), 2, "every call ends");
+}
+
 /// Callers leave at any await, or run out of time; requests fail, and their tasks end midway, as by a panic.
 ///
 /// Proves: 13, 16, E6, E7, E8.

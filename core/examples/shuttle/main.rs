@@ -26,6 +26,7 @@ fn main() -> std::process::ExitCode {
     run::main(&[
         ("flight: calm", flight::calm),
         ("flight: leaving", flight::leaving_and_staying),
+        ("flight: leaving at once", flight::leaving_at_once),
         ("flight: restless", flight::restless),
         ("flight: refreshing", flight::refreshing),
         ("invalidation: versions", invalidation::versions),

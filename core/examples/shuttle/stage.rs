@@ -103,14 +103,18 @@ impl Service {
     }
 }
 
-/// What `future` brings, unless its caller leaves before: after up to so many polls, or never.
+/// What `future` brings, unless its caller leaves before: after up to so many polls, or never. Who will leave is polled
+/// again whenever the schedule wants, not only when there is news: callers leave while nothing happens.
 pub(crate) async fn leaving<F: Future>(future: F, most_polls: Option<u64>) -> Option<F::Output> {
     let mut polls = most_polls.map(below);
     let mut future = Box::pin(future);
     poll_fn(move |cx| {
         match &mut polls {
             Some(0) => return Poll::Ready(None),
-            Some(polls) => *polls -= 1,
+            Some(polls) => {
+                *polls -= 1;
+                cx.waker().wake_by_ref();
+            }
             None => {}
         }
         future.as_mut().poll(cx).map(Some)
