@@ -339,3 +339,17 @@ fn names_that_begin_alike_are_told_apart_by_their_ends() {
     let twice = [entries[0].clone(), entries[1].clone(), entries[0].clone()];
     assert_eq!(canonical(&Shuffled(&twice)), Err(Unkeyable::DuplicateKey));
 }
+
+#[test]
+fn wide_integers_are_integers() {
+    for (narrow, wide) in [
+        (-1, -1i128),
+        (0, 0),
+        (1, 1),
+        (i64::MIN, i64::MIN.into()),
+        (i64::MAX, i64::MAX.into()),
+    ] {
+        assert_eq!(key((narrow,)), key((wide,)), "{narrow}");
+    }
+    assert_eq!(key((u64::MAX,)), key((i128::from(u64::MAX),)));
+}
