@@ -23,7 +23,8 @@ use crate::{
     sync,
 };
 
-/// A store as a proxy's builder keeps it. The one in memory is known by its type, so that a hit needs no virtual call.
+/// A store as a proxy's builder keeps it. The one in memory is known by its type, so that a hit needs no virtual
+/// call, and a reply that is put no box.
 #[derive(Clone)]
 pub(crate) struct AnyStore {
     store: Arc<dyn Store>,
@@ -121,7 +122,9 @@ impl Shelf {
     /// (`None`): no reply waits for a store.
     pub(crate) async fn put(self: &Arc<Self>, key: &Key, entry: Entry) -> Option<Put> {
         if let Some(memory) = &self.memory {
-            return Some(memory.insert(key, entry));
+            // Guarded all the same: dropping the value that is replaced runs its owner's code.
+            let put = catch_unwind(AssertUnwindSafe(|| memory.insert(key, entry)));
+            return put.map_err(|_| self.trouble("put", "it panicked")).ok();
         }
         let (shelf, key) = (Arc::clone(self), key.clone());
         let put = async move {

@@ -1,6 +1,7 @@
 //! Whatever a store does, a call ends no worse than without one.
 
 use std::{
+    cell::Cell,
     collections::HashMap,
     future::pending,
     sync::{Arc, Mutex},
@@ -300,4 +301,29 @@ async fn a_slow_store_holds_no_more_entries_than_it_may() {
     assert_eq!(shop.stats().store_troubles, 300 - 256);
     tokio::time::sleep(S(1)).await;
     assert_eq!(shop.stats().store_troubles, 300, "all of them ran out of time");
+}
+
+/// What a store holds is its callers' own, and so is the code that runs when it lets go of it.
+#[tokio::test(start_paused = true)]
+async fn a_value_that_panics_when_it_is_dropped_costs_no_call() {
+    thread_local! {
+        static ARMED: Cell<bool> = const { Cell::new(false) };
+    }
+    #[derive(serde::Deserialize)]
+    struct Bomb(u64);
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            assert!(!ARMED.replace(false), "it panics, as it should");
+        }
+    }
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(json!(2));
+    let shop = CacheFirstRpcProxy::new("shop", &client(&broker));
+    let call = || shop.call::<Bomb, _>("get", ());
+    drop(call().await.unwrap());
+    ARMED.set(true);
+    assert_eq!(call().reload().await.unwrap().0, 2);
+    assert!(!ARMED.get(), "the store let go of the first value");
+    assert_eq!(shop.stats().store_troubles, 1);
+    assert_eq!((call().await.unwrap().0, shop.stats().errors), (2, 0));
 }
