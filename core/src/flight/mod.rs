@@ -143,7 +143,7 @@ impl Flights {
         if share
             && mission.joins
             && let Some(flight) = active.get(&mission.key)
-            && self.may_join(flight, &mission)
+            && self.may_join(flight, &mission.key, &mission.route)
         {
             return (Ticket::of(flight), true);
         }
@@ -167,7 +167,7 @@ impl Flights {
     ) {
         let mut active = self.active();
         let is_under_way = |flight: &Arc<Flight>| {
-            self.may_join(flight, &mission)
+            self.may_join(flight, &mission.key, &mission.route)
                 || flight.behind && self.judge(flight, &mission.key, &mission.route) == Verdict::Untouched
         };
         if active.get(&mission.key).is_some_and(is_under_way)
@@ -189,11 +189,7 @@ impl Flights {
     }
 
     /// Not if it may be lost, and not if its answer was invalidated before it came.
-    fn may_join(&self, flight: &Flight, mission: &Mission) -> bool {
-        self.is_joinable(flight, &mission.key, &mission.route)
-    }
-
-    fn is_joinable(&self, flight: &Flight, key: &Key, route: &Route) -> bool {
+    fn may_join(&self, flight: &Flight, key: &Key, route: &Route) -> bool {
         flight.started.elapsed() < flight.joinable_for && self.judge(flight, key, route) == Verdict::Untouched
     }
 
@@ -246,7 +242,7 @@ impl Flights {
         let active = self.active();
         let flight = active
             .get(key)
-            .filter(|flight| self.is_joinable(flight, key, route))?;
+            .filter(|flight| self.may_join(flight, key, route))?;
         Some(flight.started.elapsed())
     }
 
