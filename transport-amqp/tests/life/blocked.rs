@@ -1,8 +1,9 @@
 //! A broker that doesn't read.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use nameko_cachetools::{ConnectionState, Transport, TransportError};
+use nameko_cachetools_amqp::AmqpTransport;
 
 use crate::{
     fake::{Broker, Mood, body, pass, request, settle, start},
@@ -63,10 +64,9 @@ async fn a_request_given_up_unread_is_taken_back_by_cutting_the_link() {
     }
 }
 
-/// A blocked broker tells a new link so only when something is published: no caller has to find it out by waiting.
-#[tokio::test(start_paused = true)]
-async fn after_a_cut_while_blocked_the_link_is_tried_before_requests_are() {
-    let broker = Broker::new([]);
+/// A transport whose link was cut for a call that was given up while the broker was blocked; the trial of the next link
+/// is held.
+async fn cut_while_blocked(broker: &Arc<Broker>) -> AmqpTransport {
     let transport = broker.connect().await;
     let call = start(&transport, "given up").await;
     broker.link().events.blocked("low on memory");
@@ -74,6 +74,14 @@ async fn after_a_cut_while_blocked_the_link_is_tried_before_requests_are() {
     broker.holds_trials.store(true, Ordering::SeqCst);
     call.abort();
     pass(0.05).await;
+    transport
+}
+
+/// A blocked broker tells a new link so only when something is published: no caller has to find it out by waiting.
+#[tokio::test(start_paused = true)]
+async fn after_a_cut_while_blocked_the_link_is_tried_before_requests_are() {
+    let broker = Broker::new([]);
+    let transport = cut_while_blocked(&broker).await;
     let link = broker.link();
     assert_eq!(broker.attempts(), 2);
     let trial = std::mem::take(&mut *link.trials.lock().unwrap());
@@ -101,13 +109,7 @@ async fn after_a_cut_while_blocked_the_link_is_tried_before_requests_are() {
 #[tokio::test(start_paused = true)]
 async fn a_trial_that_somebody_takes_is_over_too() {
     let broker = Broker::new([]);
-    let transport = broker.connect().await;
-    let call = start(&transport, "given up").await;
-    broker.link().events.blocked("low on memory");
-    settle().await;
-    broker.holds_trials.store(true, Ordering::SeqCst);
-    call.abort();
-    pass(0.05).await;
+    let transport = cut_while_blocked(&broker).await;
     let trial = broker.link().trials.lock().unwrap().remove(0);
     assert!(!state(&transport).is_ready());
     trial.ticket.confirmed();
@@ -121,13 +123,7 @@ async fn a_trial_that_somebody_takes_is_over_too() {
 async fn a_broker_that_says_it_is_blocked_outweighs_the_trial() {
     for returned_first in [true, false] {
         let broker = Broker::new([]);
-        let transport = broker.connect().await;
-        let call = start(&transport, "given up").await;
-        broker.link().events.blocked("low on memory");
-        settle().await;
-        broker.holds_trials.store(true, Ordering::SeqCst);
-        call.abort();
-        pass(0.05).await;
+        let transport = cut_while_blocked(&broker).await;
         let link = broker.link();
         let trial = link.trials.lock().unwrap().remove(0);
         let returned = || link.events.returned(Some(&trial.correlation_id));

@@ -10,6 +10,13 @@ use crate::{
     state,
 };
 
+/// The connection was lost, and the request may have been executed.
+#[track_caller]
+fn assert_lost(error: &TransportError) {
+    assert!(matches!(error, TransportError::Disconnected { .. }), "{error:?}");
+    assert_eq!(error.delivery(), Delivery::Unknown);
+}
+
 /// Proves: T1, T5.
 #[tokio::test(start_paused = true)]
 async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_its_own_reply_queue() {
@@ -23,16 +30,7 @@ async fn a_lost_link_ends_all_calls_at_once_and_the_next_has_its_own_reply_queue
     old.events.lost("cut");
     for call in calls {
         let error = error(call).await;
-        assert!(
-            matches!(
-                error,
-                TransportError::Disconnected {
-                    delivery: Delivery::Unknown,
-                    ..
-                }
-            ),
-            "{error:?}"
-        );
+        assert_lost(&error);
         assert!(error.to_string().contains("cut"));
     }
     assert_eq!(lost.elapsed(), Duration::ZERO);
@@ -86,16 +84,7 @@ async fn silence_is_looked_into() {
     let (waiting, since) = (start(&transport, "x").await, Instant::now());
     *link.consumers.lock().unwrap() = None;
     let error = waiting.await.unwrap().unwrap_err();
-    assert!(
-        matches!(
-            error,
-            TransportError::Disconnected {
-                delivery: Delivery::Unknown,
-                ..
-            }
-        ),
-        "{error:?}"
-    );
+    assert_lost(&error);
     let noticed = since.elapsed();
     assert!(
         noticed <= Duration::from_millis(16_300),
