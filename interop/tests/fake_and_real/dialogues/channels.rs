@@ -7,15 +7,15 @@ pub(super) const DIALOGUES: &[Text] = &[
         "a_channel_that_is_not_open",
         "
         a 1 queue.declare $ exclusive
-                a 0 connection.close-ok
+        a 0 connection.close-ok
     ",
     ),
     (
         "a_channel_opened_twice",
         "
         a 1 channel.open
-                a 1 channel.open
-                a 0 connection.close-ok
+        a 1 channel.open
+        a 0 connection.close-ok
     ",
     ),
     (
@@ -31,9 +31,9 @@ pub(super) const DIALOGUES: &[Text] = &[
         "goodbye",
         "
         a 1 channel.open
-                a 1 channel.close
-                a 1 channel.open
-                a 0 connection.close
+        a 1 channel.close
+        a 1 channel.open
+        a 0 connection.close
     ",
     ),
 ];
