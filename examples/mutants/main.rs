@@ -2,7 +2,7 @@
 //! two locks, core's example `shuttle`.
 //!
 //! ```sh
-//! cargo run --example mutants                     # all of them: some 10 minutes
+//! cargo run --example mutants                     # all of them: some 20 minutes
 //! cargo run --example mutants -- "off by one"     # those whose names contain this
 //! cargo run --example mutants -- interleaved      # one of the two lists
 //! cargo run --example mutants -- --check          # plants none, and says whether all could be: at once
