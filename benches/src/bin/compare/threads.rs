@@ -1,4 +1,4 @@
-//! Two threads at once, beside a bare `quick_cache`.
+//! Two threads at once, beside a bare `quick_cache`; on each of them, each step depends on the last value.
 
 use std::{
     sync::{Arc, Barrier},
@@ -45,26 +45,31 @@ fn row(name: &str, keys: u64, trace: &[u64], target: (f64, f64)) -> Result<Row, 
     ready
         .iter()
         .for_each(|key| quick.insert(key.clone(), Arc::new(Product::clone(&product))));
-    let at = |n: usize| trace[n % trace.len()];
+    let at = |n: usize, last: u32| trace[(n + (last & 0x8000_0000) as usize) % trace.len()];
     let proxy = &warm.proxy;
     let ours = |start: usize, number: usize| {
         let runtime = runtime();
         move || {
-            runtime.block_on(async {
+            let last = runtime.block_on(async {
+                let mut last = 0;
                 for n in start..start + number {
-                    let reply = proxy.call::<Product, _>("get", (at(n),)).await;
-                    std::hint::black_box(reply.map_or(0, |product| product.stock));
+                    let reply = proxy.call::<Product, _>("get", (at(n, last),)).await;
+                    last = reply.map_or(0, |product| product.stock);
                 }
+                last
             });
+            std::hint::black_box(last);
         }
     };
     let (quick, ready) = (&quick, &ready);
     let bare = |start: usize, number: usize| {
         move || {
+            let mut last = 0;
             for n in start..start + number {
-                let product = quick.get(&ready[at(n) as usize]);
-                std::hint::black_box(product.map_or(0, |product| product.stock));
+                let product = quick.get(&ready[at(n, last) as usize]);
+                last = product.map_or(0, |product| product.stock);
             }
+            std::hint::black_box(last);
         }
     };
     let numbers = [number(&ours), number(&bare)];
