@@ -97,6 +97,7 @@ mod queue;
 mod route;
 mod stats;
 mod store;
+mod striped;
 mod sync;
 mod transport;
 pub mod types;

@@ -1,13 +1,11 @@
 //! Counters of one proxy.
 
-use std::{
-    cell::Cell,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{
     error::CallError,
     outcome::{Outcome, Reason, Source},
+    striped::Striped,
 };
 
 /// What became of the calls of one proxy since it was built. Each finished call is counted once.
@@ -93,42 +91,4 @@ impl Counters {
             ..Stats::default()
         }
     }
-}
-
-/// A counter in parts, so that threads that count at once don't wait for each other.
-#[derive(Default)]
-struct Striped([Stripe; STRIPES]);
-
-/// More threads than that share.
-const STRIPES: usize = 16;
-
-/// A cache line of its own.
-#[derive(Default)]
-#[repr(align(64))]
-struct Stripe(AtomicU64);
-
-impl Striped {
-    #[inline]
-    fn count(&self) {
-        thread_local! {
-            /// One more than the stripe that this thread counts in, once it has one.
-            static STRIPE: Cell<usize> = const { Cell::new(0) };
-        }
-        let mut stripe = STRIPE.get();
-        if stripe == 0 {
-            stripe = next_stripe();
-            STRIPE.set(stripe);
-        }
-        self.0[stripe % STRIPES].0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn sum(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
-    }
-}
-
-#[cold]
-fn next_stripe() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    1 + THREADS.fetch_add(1, Ordering::Relaxed) % STRIPES
 }

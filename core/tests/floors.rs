@@ -9,6 +9,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("clock", 0),
     ("queue", 0),
     ("route", 0),
+    ("striped", 0),
     ("sync", 0),
     ("types", 0),
     ("adaptive", 1),
