@@ -74,7 +74,26 @@ impl Hash for Probe<'_> {
 impl Equivalent<SlotKey> for Probe<'_> {
     #[inline]
     fn equivalent(&self, key: &SlotKey) -> bool {
-        self.0.hash64() == key.hash && self.0.as_bytes() == key.as_bytes()
+        self.0.hash64() == key.hash && same(self.0.as_bytes(), key.as_bytes())
+    }
+}
+
+/// Whether they are equal. Compared by words and inlined: a call in the middle of a look-up would cost as much as what it
+/// compares, since all that the look-up has at hand would be stored before it and loaded after it.
+#[inline(always)]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let (words, others) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (x, y) in words.0.iter().zip(others.0) {
+        if u64::from_ne_bytes(*x) != u64::from_ne_bytes(*y) {
+            return false;
+        }
+    }
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(x), Some(y)) => u64::from_ne_bytes(*x) == u64::from_ne_bytes(*y),
+        _ => words.1.iter().eq(others.1),
     }
 }
 
