@@ -42,11 +42,12 @@ impl Sent {
 
 /// What is known of a reply beside its result.
 #[derive(Debug, Clone)]
+#[repr(C)]
 pub(crate) struct Marks {
     pub(crate) sent: Sent,
-    pub(crate) tags: Tags,
     /// How long it is fresh by its service's own word, in nanoseconds; [`UNSAID`] if that said nothing.
     pub(crate) fresh_for: u64,
+    pub(crate) tags: Tags,
 }
 
 /// No word of a service about a reply's freshness.
@@ -216,11 +217,13 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A reply of one decoded type. One allocation holds all of it, so that a hit touches one place in memory.
+/// A reply of one decoded type. One allocation holds all of it, so that a hit touches one place in memory; and in this
+/// order, so that the count of references, what a hit looks at, and the value's beginning are next to each other.
+#[repr(C)]
 pub(crate) struct Slot<T> {
     pub(crate) marks: Marks,
-    pub(crate) body: Bytes,
     pub(crate) value: T,
+    pub(crate) body: Bytes,
 }
 
 /// In place of a value that nobody has asked for yet.
