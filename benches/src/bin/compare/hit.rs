@@ -46,7 +46,7 @@ fn trace(name: &str, keys: u64, trace: Vec<u64>, quick_target: (f64, f64)) -> Ve
     };
     let rounds = Rounds::run(
         51,
-        if keys == KEYS { 40_000 } else { 20_000 },
+        if keys == KEYS { 40_000 } else { 100_000 },
         &mut [
             &mut |number| {
                 let start = from(ours, number);
