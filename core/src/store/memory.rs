@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -122,7 +123,14 @@ impl MemoryStore {
         if entry.age(now) < life {
             return Some(entry);
         }
-        self.0.cache.remove_if(&Probe(key), |there| there.is(&entry));
+        // Letting go of a value runs its owner's code: the call goes on, whatever that does.
+        let let_go = catch_unwind(AssertUnwindSafe(|| {
+            self.0.cache.remove_if(&Probe(key), |there| there.is(&entry));
+            drop(entry);
+        }));
+        if let_go.is_err() {
+            tracing::warn!("a cached value panicked when it was dropped, too old to answer with");
+        }
         None
     }
 

@@ -303,19 +303,23 @@ async fn a_slow_store_holds_no_more_entries_than_it_may() {
     assert_eq!(shop.stats().store_troubles, 300, "all of them ran out of time");
 }
 
+thread_local! {
+    static ARMED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Panics when it is dropped, once, if it is armed.
+#[derive(serde::Deserialize)]
+struct Bomb(u64);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!ARMED.replace(false), "it panics, as it should");
+    }
+}
+
 /// What a store holds is its callers' own, and so is the code that runs when it lets go of it.
 #[tokio::test(start_paused = true)]
 async fn a_value_that_panics_when_it_is_dropped_costs_no_call() {
-    thread_local! {
-        static ARMED: Cell<bool> = const { Cell::new(false) };
-    }
-    #[derive(serde::Deserialize)]
-    struct Bomb(u64);
-    impl Drop for Bomb {
-        fn drop(&mut self) {
-            assert!(!ARMED.replace(false), "it panics, as it should");
-        }
-    }
     let broker = FakeBroker::new();
     broker.on("shop.get").reply(json!(1)).then(json!(2));
     let shop = CacheFirstRpcProxy::new("shop", &client(&broker));
@@ -325,5 +329,22 @@ async fn a_value_that_panics_when_it_is_dropped_costs_no_call() {
     assert_eq!(call().reload().await.unwrap().0, 2);
     assert!(!ARMED.get(), "the store let go of the first value");
     assert_eq!(shop.stats().store_troubles, 1);
+    assert_eq!((call().await.unwrap().0, shop.stats().errors), (2, 0));
+}
+
+/// The same where a call finds it too old, and lets go of it itself.
+#[tokio::test(start_paused = true)]
+async fn nor_does_one_that_a_call_finds_too_old() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(json!(2));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .cache(MemoryStore::ttl(10, S(1)))
+        .build(&client(&broker));
+    let call = || shop.call::<Bomb, _>("get", ());
+    drop(call().await.unwrap());
+    tokio::time::sleep(S(1)).await;
+    ARMED.set(true);
+    assert_eq!(call().await.unwrap().0, 2);
+    assert!(!ARMED.get(), "the call let go of the first value");
     assert_eq!((call().await.unwrap().0, shop.stats().errors), (2, 0));
 }
