@@ -24,6 +24,7 @@ mod rows;
 use std::{error::Error, process::Stdio, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use nameko_cachetools::{Request, Route, Transport};
 use nameko_cachetools_amqprs::AmqprsTransport;
 use nameko_cachetools_interop::{Asked, PrivateBroker, Replies, Responder};
@@ -38,14 +39,22 @@ use rows::Table;
 #[async_trait]
 pub(crate) trait Caller: Send + Sync + 'static {
     /// Calls and waits for the reply, whose length it returns.
-    async fn call(&self, body: &[u8]) -> usize;
+    async fn call(&self, body: &Bytes) -> usize;
+}
+
+/// A transport of ours, and where its requests go: like the loops, it has that ready.
+struct Ours<T>(T, Route);
+
+impl<T> Ours<T> {
+    fn new(transport: T) -> Self {
+        Self(transport, Route::new(SERVICE, "echo").expect("a route"))
+    }
 }
 
 #[async_trait]
-impl<T: Transport> Caller for T {
-    async fn call(&self, body: &[u8]) -> usize {
-        let route = Route::new(SERVICE, "echo").expect("a route");
-        let reply = self.request(Request::new(route, body.to_vec())).await;
+impl<T: Transport> Caller for Ours<T> {
+    async fn call(&self, body: &Bytes) -> usize {
+        let reply = self.0.request(Request::new(self.1.clone(), body.clone())).await;
         reply.expect("a reply").body.len()
     }
 }
@@ -62,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         tokio::time::sleep(Duration::from_millis(20)).await; // the service isn't there yet
     }
     let amqprs = AmqprsTransport::connect(&uri).await?;
-    let (lapin, amqprs): Pair = (Arc::new(lapin), Arc::new(amqprs));
+    let (lapin, amqprs): Pair = (Arc::new(Ours::new(lapin)), Arc::new(Ours::new(amqprs)));
     match std::env::args().nth(1).as_deref() {
         Some("curves") => {
             curves("lapin", &lapin).await;

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use nameko_cachetools_benches::process_time;
 use tokio::{
     task::JoinSet,
@@ -48,7 +49,7 @@ pub(crate) async fn measure(caller: &Arc<dyn Caller>, plan: Plan) -> Measured {
         );
         callers.spawn(async move {
             let argument = "x".repeat(plan.argument);
-            let body = format!(r#"{{"args": ["{argument}"], "kwargs": {{}}}}"#).into_bytes();
+            let body = Bytes::from(format!(r#"{{"args": ["{argument}"], "kwargs": {{}}}}"#));
             let mut own = Vec::new();
             while running.load(Ordering::Relaxed) {
                 let (counts, began) = (counting.load(Ordering::Relaxed), Instant::now());

@@ -16,6 +16,7 @@ use amqprs::{
     error::Error,
 };
 use async_trait::async_trait;
+use bytes::Bytes;
 use nameko_cachetools_amqprs::Address;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -72,7 +73,7 @@ impl RawAmqprs {
 
 #[async_trait]
 impl Caller for RawAmqprs {
-    async fn call(&self, body: &[u8]) -> usize {
+    async fn call(&self, body: &Bytes) -> usize {
         let (id, (sender, reply)) = (Uuid::new_v4(), oneshot::channel());
         self.waiting.lock().expect("no panics").insert(id, sender);
         let mut properties = BasicProperties::default();

@@ -6,6 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ExchangeKind,
@@ -93,7 +94,7 @@ impl RawLapin {
 
 #[async_trait]
 impl Caller for RawLapin {
-    async fn call(&self, body: &[u8]) -> usize {
+    async fn call(&self, body: &Bytes) -> usize {
         let (id, (sender, reply)) = (Uuid::new_v4(), oneshot::channel());
         self.waiting.lock().expect("no panics").insert(id, sender);
         let properties = BasicProperties::default()
