@@ -1,6 +1,6 @@
 //! The shared transport under this library's name.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use nameko_cachetools::{
@@ -62,8 +62,16 @@ impl From<AmqpTransport> for LapinTransport {
 #[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl Transport for LapinTransport {
-    async fn request(&self, request: Request) -> Result<Response, TransportError> {
-        self.0.request(request).await
+    /// Written out, for one future instead of one around another.
+    fn request<'a, 'f>(
+        &'a self,
+        request: Request,
+    ) -> Pin<Box<dyn Future<Output = Result<Response, TransportError>> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        self.0.request(request)
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
