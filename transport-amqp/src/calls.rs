@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use nameko_cachetools::{Delivery, Response, Timer, TransportError};
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -37,7 +38,7 @@ pub(crate) struct Calls {
 
 struct Table {
     gate: Gate,
-    waiting: HashMap<u128, Slot>,
+    waiting: HashMap<u128, Slot, RandomState>,
     /// The transport's own message, sent while no request may be.
     trial: Option<(Uuid, oneshot::Sender<()>)>,
 }
@@ -91,7 +92,7 @@ impl Calls {
                 gate: Gate::Shut(TransportError::NotConnected {
                     reason: "the first connection is being made".to_owned(),
                 }),
-                waiting: HashMap::new(),
+                waiting: HashMap::default(),
                 trial: None,
             }),
             max_in_flight,
@@ -103,7 +104,7 @@ impl Calls {
     }
 
     /// Registers a request, or says why it can't be sent now.
-    pub(crate) fn begin(self: &Arc<Self>) -> Result<Waiting, TransportError> {
+    pub(crate) fn begin(&self) -> Result<Waiting<'_>, TransportError> {
         // 122 random bits from the system: who knows one request's id must not be able to answer another's.
         let id = Uuid::new_v4();
         let (sender, answer) = oneshot::channel();
@@ -125,7 +126,7 @@ impl Calls {
         };
         table.waiting.insert(id.as_u128(), slot);
         Ok(Waiting {
-            calls: self.clone(),
+            calls: self,
             id,
             link,
             answer,
@@ -330,15 +331,15 @@ impl Calls {
 }
 
 /// A registered request. Dropping it frees its slot.
-pub(crate) struct Waiting {
-    calls: Arc<Calls>,
+pub(crate) struct Waiting<'a> {
+    calls: &'a Calls,
     pub(crate) id: Uuid,
     pub(crate) link: Arc<dyn Link>,
     answer: oneshot::Receiver<Answer>,
     handed_over: bool,
 }
 
-impl Waiting {
+impl Waiting<'_> {
     /// The link gets the request now: from here on it may have been written.
     pub(crate) fn hand_over(&mut self) {
         self.handed_over = true;
@@ -366,8 +367,11 @@ impl Waiting {
     }
 }
 
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.calls.forget(self.id, self.handed_over);
+        // Whoever answers has taken the slot.
+        if !self.answer.is_terminated() {
+            self.calls.forget(self.id, self.handed_over);
+        }
     }
 }

@@ -206,7 +206,7 @@ impl Inner {
     async fn room(
         &self,
         bytes: usize,
-        waiting: &mut Waiting,
+        waiting: &mut Waiting<'_>,
     ) -> Result<OwnedSemaphorePermit, TransportError> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if let Ok(room) = self.unsent.clone().try_acquire_many_owned(bytes) {
