@@ -2,14 +2,11 @@
 
 use std::{fmt, sync::Arc};
 
-use nameko_cachetools::{Delivery, TransportError};
+use nameko_cachetools::{Delivery, Response, TransportError};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use uuid::Uuid;
 
-use crate::{
-    calls::{Answer, Calls},
-    link::Delivered,
-};
+use crate::calls::{Answer, Calls};
 
 /// Where a link reports what the broker says. Cheap to clone; nothing here waits.
 #[derive(Clone)]
@@ -30,21 +27,21 @@ pub(crate) enum News {
 }
 
 impl LinkEvents {
-    /// A message came to the reply queue.
+    /// A message came to the reply queue, with this correlation id if it had one.
     ///
     /// One that nobody waits for (late, duplicate, without or with a foreign id) is counted and forgotten.
-    pub fn reply(&self, delivered: Delivered) {
+    pub fn reply(&self, correlation_id: Option<&str>, response: Response) {
         self.calls.hear_reply();
-        let bytes = delivered.response.body.len();
+        let bytes = response.body.len();
         let answer = if bytes > self.max_reply_bytes {
             Answer::Failed(TransportError::ReplyTooLarge {
                 bytes,
                 limit: self.max_reply_bytes,
             })
         } else {
-            Answer::Reply(delivered.response)
+            Answer::Reply(response)
         };
-        if !self.end(delivered.correlation_id.as_deref(), answer) {
+        if !self.end(correlation_id, answer) {
             self.calls.count_unmatched();
             tracing::debug!(bytes, "a reply that nobody waits for");
         }

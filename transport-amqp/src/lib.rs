@@ -24,7 +24,7 @@
 //! | for | types |
 //! |---|---|
 //! | programs | [`Builder`], `Tls` (feature `tls`), [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
-//! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`Delivered`], [`EventQueue`] with [`EventsTold`], [`OpenError`] |
+//! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`EventQueue`] with [`EventsTold`], [`OpenError`] |
 //! | both sides of the wire | [`fields`], [`received`], [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
 //!
 //! # How it works
@@ -62,7 +62,7 @@ pub use backoff::Backoff;
 pub use builder::{Builder, ConnectError};
 pub use events::{LinkEvents, Ticket};
 pub use headers::{Field, InvalidHeader, MAX_DEPTH, MAX_HEADERS_BYTES, MAX_NAME_BYTES, fields};
-pub use link::{Delivered, Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};
+pub use link::{Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};
 pub use listeners::EventsTold;
 pub use paused::clock_is_paused;
 pub use received::{Received, received};

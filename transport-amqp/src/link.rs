@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use nameko_cachetools::{Headers, Response, Route, ServiceQueue};
+use nameko_cachetools::{Headers, Route, ServiceQueue};
 
 use crate::{
     Address, EventQueue, Topology,
@@ -90,7 +90,7 @@ pub struct Plan {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Outgoing {
-    /// Service and method: the routing key.
+    /// Service and method.
     pub route: Route,
     /// The body.
     pub body: Bytes,
@@ -104,6 +104,13 @@ pub struct Outgoing {
     pub correlation_id: String,
     /// Through which the link reports what became of the request.
     pub ticket: Ticket,
+}
+
+impl Outgoing {
+    /// `{service}.{method}`.
+    pub fn routing_key(&self) -> String {
+        [self.route.service(), ".", self.route.method()].concat()
+    }
 }
 
 /// Why a link could not be opened.
@@ -150,13 +157,4 @@ impl OpenError {
             kind: OpenErrorKind::PausedClock,
         }
     }
-}
-
-/// A reply as a link hands it on.
-#[derive(Debug)]
-pub struct Delivered {
-    /// The property `correlation_id`, if there was one.
-    pub correlation_id: Option<String>,
-    /// The rest.
-    pub response: Response,
 }

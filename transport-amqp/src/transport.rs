@@ -12,6 +12,7 @@ use tokio::{
     task::AbortHandle,
     time::timeout,
 };
+use uuid::Uuid;
 
 use crate::{
     calls::{Calls, Waiting},
@@ -140,7 +141,7 @@ impl Transport for AmqpTransport {
                 .expiration
                 .filter(|_| settings.expire_requests)
                 .map(whole_ms),
-            correlation_id: waiting.id.hyphenated().to_string(),
+            correlation_id: text(waiting.id),
             ticket: Ticket {
                 calls: calls.clone(),
                 id: waiting.id,
@@ -253,6 +254,13 @@ const BESIDE_BODY: usize = 1024;
 
 /// What is left of the second after `grace`, once the supervisor had its own limit.
 const CLOSE_LIMIT: Duration = Duration::from_millis(900);
+
+/// Without the machinery of formatting.
+fn text(id: Uuid) -> String {
+    id.hyphenated()
+        .encode_lower(&mut Uuid::encode_buffer())
+        .to_owned()
+}
 
 /// RabbitMQ takes at most 2^32 - 1 ms (49 days). Rounded up: a request must not expire before its caller does.
 fn whole_ms(expiration: Duration) -> u32 {

@@ -12,8 +12,7 @@ use amqprs::{
 use async_trait::async_trait;
 use nameko_cachetools::{Delivery, Response, ServiceQueue};
 use nameko_cachetools_amqp::{
-    Delivered, EventQueue, EventsTold, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS,
-    Topology,
+    EventQueue, EventsTold, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -260,17 +259,14 @@ async fn consume(channel: &Channel, topology: &Topology) -> Result<mpsc::Unbound
 async fn receive(mut replies: mpsc::UnboundedReceiver<ConsumerMessage>, events: LinkEvents) {
     while let Some(message) = replies.recv().await {
         let properties = message.basic_properties.unwrap_or_default();
-        events.reply(delivered(&properties, message.content.unwrap_or_default()));
+        let id = properties.correlation_id().map(String::as_str);
+        events.reply(id, response(&properties, message.content.unwrap_or_default()));
     }
     events.lost("the connection or its reply consumer has ended");
 }
 
-fn delivered(properties: &BasicProperties, body: Vec<u8>) -> Delivered {
-    Delivered {
-        correlation_id: properties.correlation_id().cloned(),
-        response: Response::new(properties.content_type().cloned(), body)
-            .with_headers(headers(properties.headers())),
-    }
+fn response(properties: &BasicProperties, body: Vec<u8>) -> Response {
+    Response::new(properties.content_type().cloned(), body).with_headers(headers(properties.headers()))
 }
 
 async fn consumers(replies: &Channel, topology: &Topology) -> std::result::Result<u32, String> {

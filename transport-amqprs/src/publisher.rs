@@ -45,7 +45,7 @@ impl Publisher {
             return message.ticket.failed(Delivery::NotSent, CLOSED);
         }
         let properties = properties(&message, &self.topology.reply_key);
-        let route = message.route.to_string();
+        let route = message.routing_key();
         let mut arguments = BasicPublishArguments::new(short(&self.topology.exchange), short(&route));
         arguments.mandatory(true);
         if !self.unconfirmed.expect(message.ticket) {

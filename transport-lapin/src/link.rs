@@ -5,17 +5,17 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use lapin::{
-    Channel, Connection, ConnectionStatus, Consumer, Event, ExchangeKind, Result,
+    BasicProperties, Channel, Connection, ConnectionStatus, Consumer, Event, ExchangeKind, Result,
     message::Delivery,
     options::{
         BasicConsumeOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
     },
-    types::{AMQPValue, FieldTable},
+    types::{AMQPValue, FieldTable, ShortString},
 };
 use nameko_cachetools::{Response, ServiceQueue};
 use nameko_cachetools_amqp::{
-    Delivered, EventQueue, EventsTold, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
+    EventQueue, EventsTold, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
 };
 use tokio::task::JoinSet;
 
@@ -181,21 +181,20 @@ async fn consume(channel: &Channel, topology: &Topology) -> Result<Consumer> {
 async fn receive(mut consumer: Consumer, events: LinkEvents) {
     while let Some(delivery) = consumer.next().await {
         match delivery {
-            Ok(delivery) => events.reply(delivered(delivery)),
+            Ok(Delivery { properties, data, .. }) => {
+                let id = properties.correlation_id().as_ref().map(ShortString::as_str);
+                events.reply(id, response(&properties, data));
+            }
             Err(error) => return events.lost(error.to_string()),
         }
     }
     events.lost("the broker cancelled the reply consumer");
 }
 
-fn delivered(delivery: Delivery) -> Delivered {
-    let properties = &delivery.properties;
-    let content_type = properties.content_type().as_ref().map(ToString::to_string);
-    Delivered {
-        correlation_id: properties.correlation_id().as_ref().map(ToString::to_string),
-        response: Response::new(content_type, delivery.data)
-            .with_headers(headers(properties.headers().as_ref())),
-    }
+fn response(properties: &BasicProperties, body: Vec<u8>) -> Response {
+    let content_type = properties.content_type().as_ref();
+    Response::new(content_type.map(|text| text.as_str().to_owned()), body)
+        .with_headers(headers(properties.headers().as_ref()))
 }
 
 /// Ends with the connection. The end of a channel is the link's, unless it is one that is opened for a while.

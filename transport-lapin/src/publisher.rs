@@ -60,10 +60,10 @@ impl Publisher {
         }
     }
 
-    fn publishing(&self, message: Outgoing) -> Publishing {
-        let properties = properties(&message, &self.reply_to);
+    fn publishing(&self, mut message: Outgoing) -> Publishing {
         let (channel, events) = (self.channel.clone(), self.events.clone());
-        let (exchange, route) = (self.exchange.clone(), short(message.route.to_string()));
+        let (exchange, route) = (self.exchange.clone(), short(message.routing_key()));
+        let properties = properties(&mut message, &self.reply_to);
         Box::pin(async move {
             let Outgoing { body, mut ticket, .. } = message;
             let options = BasicPublishOptions {
@@ -120,14 +120,14 @@ async fn see_through(mut publishings: mpsc::UnboundedReceiver<Publishing>, event
 const MAX_UNCONFIRMED: usize = 100_000;
 
 /// What kills a nameko service if it is missing is always here: content type and reply-to.
-fn properties(message: &Outgoing, reply_to: &ShortString) -> BasicProperties {
+fn properties(message: &mut Outgoing, reply_to: &ShortString) -> BasicProperties {
     let properties = BasicProperties::default()
         .with_content_type(short(JSON))
         .with_content_encoding(short("utf-8"))
         .with_headers(table(&message.headers))
         .with_delivery_mode(if message.persistent { 2 } else { 1 })
         .with_priority(0)
-        .with_correlation_id(short(message.correlation_id.as_str()))
+        .with_correlation_id(short(std::mem::take(&mut message.correlation_id)))
         .with_reply_to(reply_to.clone());
     match message.expiration_ms {
         Some(ms) => properties.with_expiration(short(ms.to_string())),

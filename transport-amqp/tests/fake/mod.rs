@@ -19,8 +19,7 @@ use std::{
 use async_trait::async_trait;
 use nameko_cachetools::{Request, Response, Route, ServiceQueue, Transport, TransportError};
 use nameko_cachetools_amqp::{
-    AmqpTransport, Builder, Delivered, EventQueue, EventsTold, Link, LinkEvents, LinkFactory, OpenError,
-    Outgoing, Plan,
+    AmqpTransport, Builder, EventQueue, EventsTold, Link, LinkEvents, LinkFactory, OpenError, Outgoing, Plan,
 };
 use tokio::{sync::oneshot, task::JoinHandle};
 
@@ -148,10 +147,8 @@ impl FakeLink {
     }
 
     pub fn reply(&self, correlation_id: &str, body: &str) {
-        self.events.reply(Delivered {
-            correlation_id: Some(correlation_id.to_owned()),
-            response: Response::json(body.to_owned()),
-        });
+        self.events
+            .reply(Some(correlation_id), Response::json(body.to_owned()));
     }
 
     pub fn is_aborted(&self) -> bool {
