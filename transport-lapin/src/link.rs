@@ -5,19 +5,18 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use lapin::{
-    BasicProperties, Channel, Connection, ConnectionStatus, Consumer, Event, ExchangeKind, Result,
-    message::Delivery,
+    BasicProperties, Channel, Connection, ConnectionStatus, Consumer, Event, ExchangeKind, Result, message,
     options::{
         BasicConsumeOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
         QueueDeclareOptions, QueueDeleteOptions,
     },
     types::{AMQPValue, FieldTable, ShortString},
 };
-use nameko_cachetools::{Response, ServiceQueue};
+use nameko_cachetools::{Delivery, Response, ServiceQueue};
 use nameko_cachetools_amqp::{
     EventQueue, EventsTold, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
 };
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     aside::{self, Spent},
@@ -28,7 +27,7 @@ use crate::{
 
 pub(crate) struct LapinLink {
     socket: Socket,
-    publisher: Publisher,
+    messages: mpsc::UnboundedSender<Outgoing>,
     replies: Channel,
     topology: Topology,
     connection: Arc<Connection>,
@@ -60,8 +59,10 @@ impl LapinLink {
         requests.confirm_select(ConfirmSelectOptions::default()).await?;
         let channels = [replies.clone(), requests.clone()];
         tasks.spawn(watch(news, connection.status().clone(), channels, events.clone()));
+        let (messages, to_publish) = mpsc::unbounded_channel();
+        tasks.spawn(Publisher::new(requests, &topology, events).run(to_publish));
         Ok(Self {
-            publisher: Publisher::start(requests, &topology, events, &mut tasks),
+            messages,
             socket,
             replies,
             topology,
@@ -75,7 +76,9 @@ impl LapinLink {
 #[async_trait]
 impl Link for LapinLink {
     fn publish(&self, message: Outgoing) {
-        self.publisher.publish(message);
+        if let Err(mpsc::error::SendError(message)) = self.messages.send(message) {
+            message.ticket.failed(Delivery::NotSent, CLOSED);
+        }
     }
 
     async fn probe(&self) -> std::result::Result<u32, String> {
@@ -121,6 +124,8 @@ impl Link for LapinLink {
         self.socket.cut();
     }
 }
+
+const CLOSED: &str = "the connection is closed";
 
 /// Deletes a queue that nobody needs any more, on a channel that may be closed for it.
 async fn forget(connection: &Connection, queue: &str) {
@@ -181,7 +186,7 @@ async fn consume(channel: &Channel, topology: &Topology) -> Result<Consumer> {
 async fn receive(mut consumer: Consumer, events: LinkEvents) {
     while let Some(delivery) = consumer.next().await {
         match delivery {
-            Ok(Delivery { properties, data, .. }) => {
+            Ok(message::Delivery { properties, data, .. }) => {
                 let id = properties.correlation_id().as_ref().map(ShortString::as_str);
                 events.reply(id, response(&properties, data));
             }

@@ -1,6 +1,9 @@
 //! Calls over a live RabbitMQ: what goes out, what comes back, and what each error means.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use super::support::{self, Responder, echo, eventually, live, request, unique, within};
 use nameko_cachetools::{ConnectionState, Delivery, Transport, TransportError};
@@ -23,6 +26,26 @@ async fn a_thousand_concurrent_calls_get_their_own_replies() {
     within(30, calls.join_all()).await;
     assert_eq!(transport.counters().in_flight, 0);
     assert_eq!(transport.counters().unmatched_replies, 0);
+    transport.close(Duration::ZERO).await;
+}
+
+/// The service answers one after the other, and tasks of one thread run in the order in which they are woken.
+#[tokio::test]
+async fn requests_arrive_in_the_order_of_their_calls() {
+    let uri = live!();
+    let responder = Responder::start(&uri).await;
+    let transport = Tested::connect(&uri).await.unwrap();
+    let answered = Arc::new(Mutex::new(Vec::new()));
+    let mut calls = JoinSet::new();
+    for n in 0..500 {
+        let (transport, service, answered) = (transport.clone(), responder.service.clone(), answered.clone());
+        calls.spawn(async move {
+            echo(&transport, &service, &n.to_string()).await;
+            answered.lock().unwrap().push(n);
+        });
+    }
+    within(30, calls.join_all()).await;
+    assert!(answered.lock().unwrap().is_sorted(), "{answered:?}");
     transport.close(Duration::ZERO).await;
 }
 
