@@ -41,6 +41,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::sleep,
 };
 
 pub use frame::Frame;
@@ -312,7 +313,11 @@ impl fmt::Debug for FaultProxy {
 }
 
 async fn listen(listener: TcpListener, upstream: String, shared: Arc<Shared>) {
-    while let Ok((client, _)) = listener.accept().await {
+    loop {
+        let Ok((client, _)) = listener.accept().await else {
+            sleep(Duration::from_millis(50)).await; // out of sockets: the next try would fail as well
+            continue;
+        };
         shared.accepted.fetch_add(1, Ordering::SeqCst);
         if shared.refusing.load(Ordering::SeqCst) {
             continue;
