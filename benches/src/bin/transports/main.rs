@@ -98,13 +98,17 @@ async fn compare(uri: &str, (lapin, amqprs): Pair, encoded: bool) -> Result<(), 
         }
     }
     raw_lapin.delete("rpc-compare_echo").await?; // girolle declares the service's queue, which nobody would read
-    let ours: [(_, Arc<dyn Caller>); 4] = [
+    let ours: [(_, Arc<dyn Caller>); 5] = [
         ("lapin", lapin),
         ("bare lapin", Arc::new(raw_lapin)),
         ("amqprs", amqprs),
         (
             "bare amqprs",
             Arc::new(raw_amqprs::RawAmqprs::connect(uri).await?),
+        ),
+        (
+            "bare amqprs on a thread",
+            Arc::new(raw_amqprs::Apart::connect(uri)?),
         ),
     ];
     for in_flight in [1, 64, 1000] {

@@ -70,6 +70,11 @@ type Target = (f64, f64);
 const PAIRS: &[(&str, &str, [Target; 3])] = &[
     ("lapin", "bare lapin", [(1.05, 1.0), (0.9, 1.0), (1.15, 1.0)]),
     ("amqprs", "bare amqprs", [(1.05, 1.0), (0.9, 1.0), (1.15, 1.0)]),
+    (
+        "amqprs",
+        "bare amqprs on a thread",
+        [(1.05, 1.0), (0.9, 1.0), (1.15, 1.0)],
+    ),
     ("lapin", "girolle", [(1.5, 1.0), (1.2, 1.5), (1.15, 0.5)]),
     ("lapin", "ClusterRpcProxy", [(0.6, 0.4), (2.0, 4.0), (0.25, 0.1)]),
 ];
