@@ -23,12 +23,47 @@ use crate::{
     publisher::Verdicts,
 };
 
-/// How many channels of a connection the broker closed over a look at a queue.
-#[derive(Clone, Default)]
-pub(crate) struct Spent(Arc<AtomicU32>);
+/// Channels of a connection that the broker closed over what it refused, of which there may be so many.
+///
+/// amqprs never frees a channel that the broker closed. There are 2,047.
+#[derive(Clone)]
+pub(crate) struct Spent {
+    channels: Arc<AtomicU32>,
+    most: u32,
+}
 
-/// amqprs never frees a channel that the broker closed.
-const MAX_SPENT: u32 = 100;
+impl Spent {
+    /// On looks at queues.
+    pub(crate) fn on_looks() -> Self {
+        Self::at_most(100)
+    }
+
+    /// On listening: what is refused is tried again every ten seconds, for almost three hours.
+    pub(crate) fn on_listening() -> Self {
+        Self::at_most(1000)
+    }
+
+    fn at_most(most: u32) -> Self {
+        Self {
+            channels: Arc::default(),
+            most,
+        }
+    }
+
+    fn one(&self) {
+        self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self.channels.load(Ordering::Relaxed) < self.most {
+            true => Ok(()),
+            false => Err(format!(
+                "the broker closed {} channels of this connection over what it refused",
+                self.most
+            )),
+        }
+    }
+}
 
 /// A passive declaration. The broker closes the channel if there is no such queue, or it is not ours to see.
 pub(crate) async fn service_queue(
@@ -36,9 +71,7 @@ pub(crate) async fn service_queue(
     name: String,
     spent: Spent,
 ) -> Result<ServiceQueue, String> {
-    if spent.0.load(Ordering::Relaxed) >= MAX_SPENT {
-        return Err(format!("{MAX_SPENT} looks were in vain: each costs a channel"));
-    }
+    spent.check()?;
     let (channel, last_words) = open(&connection).await.map_err(|error| error.to_string())?;
     let mut declare = QueueDeclareArguments::new(short(&name));
     match channel.queue_declare(declare.passive(true).finish()).await {
@@ -48,7 +81,7 @@ pub(crate) async fn service_queue(
         }
         Ok(None) => Err("the broker did not answer".to_owned()),
         Err(error) => {
-            spent.0.fetch_add(1, Ordering::Relaxed);
+            spent.one();
             match last_words.code() {
                 Some(NOT_FOUND) => Ok(ServiceQueue::Missing),
                 _ => Err(error.to_string()),
@@ -62,11 +95,12 @@ pub(crate) async fn listen(
     connection: Connection,
     queue: EventQueue,
     told: EventsTold,
+    spent: Spent,
     mut over: oneshot::Sender<String>,
 ) {
-    let (_channel, mut events) = match hear(&connection, &queue).await {
+    let (_channel, mut events) = match hear(&connection, &queue, &spent).await {
         Ok(hearing) => hearing,
-        Err(error) => return drop(over.send(error.to_string())),
+        Err(reason) => return drop(over.send(reason)),
     };
     told.begins();
     loop {
@@ -82,16 +116,26 @@ pub(crate) async fn listen(
     }
 }
 
-async fn hear(
-    connection: &Connection,
-    events: &EventQueue,
-) -> Result<(Channel, mpsc::UnboundedReceiver<ConsumerMessage>), Error> {
+type Hearing = (Channel, mpsc::UnboundedReceiver<ConsumerMessage>);
+
+async fn hear(connection: &Connection, events: &EventQueue, spent: &Spent) -> Result<Hearing, String> {
+    spent.check()?;
+    consume(connection, events, spent).await.map_err(|error| {
+        spent.one();
+        error.to_string()
+    })
+}
+
+async fn consume(connection: &Connection, events: &EventQueue, spent: &Spent) -> Result<Hearing, Error> {
     let (exchange, queue) = (short(&events.exchange), short(&events.name));
     let (mut channel, last_words) = open(connection).await?;
     let mut declare = ExchangeDeclareArguments::new(exchange, "topic");
     match channel.exchange_declare(declare.durable(true).finish()).await {
         // Declared otherwise: as it is, it serves. (nameko's AUTO_DELETE_EVENT_EXCHANGES.)
-        Err(_) if last_words.code() == Some(PRECONDITION_FAILED) => (channel, _) = open(connection).await?,
+        Err(_) if last_words.code() == Some(PRECONDITION_FAILED) => {
+            spent.one();
+            (channel, _) = open(connection).await?;
+        }
         declared => declared?,
     }
     let mut declare = QueueDeclareArguments::new(queue);
@@ -103,9 +147,9 @@ async fn hear(
             .queue_bind(QueueBindArguments::new(queue, exchange, short(key)))
             .await?;
     }
-    let mut consume = BasicConsumeArguments::new(queue, "");
+    let mut arguments = BasicConsumeArguments::new(queue, "");
     let (_, messages) = channel
-        .basic_consume_rx(consume.manual_ack(false).finish())
+        .basic_consume_rx(arguments.manual_ack(false).finish())
         .await?;
     Ok((channel, messages))
 }
@@ -132,3 +176,47 @@ async fn open(connection: &Connection) -> Result<(Channel, LastWords), Error> {
 
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
+
+#[cfg(test)]
+mod tests {
+    use amqprs::connection::OpenConnectionArguments;
+    use nameko_cachetools_amqp::Address;
+    use nameko_cachetools_testkit::FakeBroker;
+
+    use super::*;
+
+    fn events_of(service: &str) -> EventQueue {
+        EventQueue {
+            exchange: format!("{service}.events"),
+            name: format!("evt-{service}"),
+            types: vec!["#".to_owned()],
+        }
+    }
+
+    #[tokio::test]
+    async fn listening_that_is_refused_costs_only_so_many_channels() {
+        let broker = FakeBroker::new();
+        let wire = broker.serve().await;
+        let Address {
+            host,
+            port,
+            user,
+            password,
+            ..
+        } = &Address::parse(&wire.uri()).unwrap()[0];
+        let arguments = OpenConnectionArguments::new(host, *port, user, password);
+        let (connection, spent) = (Connection::open(&arguments).await.unwrap(), Spent::at_most(2));
+        let refused = async |service: &str| hear(&connection, &events_of(service), &spent).await.err();
+        for _ in 0..2 {
+            let reason = refused("amq").await.unwrap(); // a name that is the broker's own
+            assert!(!reason.contains("closed 2 channels"), "{reason}");
+        }
+        for service in ["amq", "shop"] {
+            let reason = refused(service).await.unwrap();
+            assert!(reason.contains("closed 2 channels"), "{reason}");
+        }
+        let others = Spent::at_most(1);
+        assert!(hear(&connection, &events_of("shop"), &others).await.is_ok());
+        assert_eq!(others.channels.load(Ordering::Relaxed), 0);
+    }
+}

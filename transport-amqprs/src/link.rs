@@ -181,7 +181,8 @@ impl Session {
             messages,
             mut questions,
         } = self;
-        let (unconfirmed, spent) = (publisher.unconfirmed.clone(), Spent::default());
+        let unconfirmed = publisher.unconfirmed.clone();
+        let (looks, listening) = (Spent::on_looks(), Spent::on_listening());
         tokio::spawn(publisher.run(messages));
         while let Some(question) = questions.recv().await {
             match question {
@@ -195,11 +196,12 @@ impl Session {
                     let _ = answer.send(consumers);
                 }
                 Question::ServiceQueue(name, answer) => {
-                    let look = aside::service_queue(connection.clone(), name, spent.clone());
+                    let look = aside::service_queue(connection.clone(), name, looks.clone());
                     tokio::spawn(async move { answer.send(look.await) });
                 }
                 Question::Listen(queue, told, over) => {
-                    tokio::spawn(aside::listen(connection.clone(), queue, told, over));
+                    let listening = listening.clone();
+                    tokio::spawn(aside::listen(connection.clone(), queue, told, listening, over));
                 }
                 Question::Close(done) => {
                     close(connection, &replies, &topology).await;

@@ -234,10 +234,10 @@ mod tests {
     fn a_confirm_is_for_one_message_or_for_all_up_to_it() {
         let mut tags = five();
         assert_eq!(tags.take(2, false), ['b']);
-        assert_eq!(tags.take(2, false), [], "a second one is for nobody");
+        assert!(tags.take(2, false).is_empty(), "a second one is for nobody");
         assert_eq!(tags.take(3, true), ['a', 'c']);
-        assert_eq!(tags.take(3, true), []);
-        assert_eq!(tags.take(9, false), [], "for a message that never was");
+        assert!(tags.take(3, true).is_empty());
+        assert!(tags.take(9, false).is_empty(), "for a message that never was");
         tags.expect('f');
         assert_eq!(tags.take(u64::MAX, true), ['d', 'e', 'f']);
         assert!(tags.waiting.is_empty());
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn zero_is_all_of_them() {
         let mut tags = five();
-        assert_eq!(tags.take(0, false), []);
+        assert!(tags.take(0, false).is_empty());
         assert_eq!(tags.take(0, true).len(), 5);
         tags.expect('f');
         assert_eq!(tags.take(6, false), ['f'], "the count goes on");

@@ -17,12 +17,47 @@ use nameko_cachetools_amqp::{EventQueue, EventsTold};
 
 use crate::fields::{headers, short};
 
-/// How many channels of a connection the broker closed over a look at a queue.
-#[derive(Clone, Default)]
-pub(crate) struct Spent(Arc<AtomicU32>);
+/// Channels of a connection that the broker closed over what it refused, of which there may be so many.
+///
+/// lapin never uses a channel's number again that the broker closed. There are 2,047.
+#[derive(Clone)]
+pub(crate) struct Spent {
+    channels: Arc<AtomicU32>,
+    most: u32,
+}
 
-/// lapin never uses a channel's number again that the broker closed.
-const MAX_SPENT: u32 = 100;
+impl Spent {
+    /// On looks at queues.
+    pub(crate) fn on_looks() -> Self {
+        Self::at_most(100)
+    }
+
+    /// On listening: what is refused is tried again every ten seconds, for almost three hours.
+    pub(crate) fn on_listening() -> Self {
+        Self::at_most(1000)
+    }
+
+    fn at_most(most: u32) -> Self {
+        Self {
+            channels: Arc::default(),
+            most,
+        }
+    }
+
+    fn one(&self) {
+        self.channels.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> std::result::Result<(), String> {
+        match self.channels.load(Ordering::Relaxed) < self.most {
+            true => Ok(()),
+            false => Err(format!(
+                "the broker closed {} channels of this connection over what it refused",
+                self.most
+            )),
+        }
+    }
+}
 
 /// A passive declaration. The broker closes the channel if there is no such queue, or it is not ours to see. To be seen
 /// through, so that this is counted.
@@ -31,9 +66,7 @@ pub(crate) async fn service_queue(
     name: String,
     spent: Spent,
 ) -> std::result::Result<ServiceQueue, String> {
-    if spent.0.load(Ordering::Relaxed) >= MAX_SPENT {
-        return Err(format!("{MAX_SPENT} looks were in vain: each costs a channel"));
-    }
+    spent.check()?;
     let channel = connection
         .create_channel()
         .await
@@ -54,7 +87,7 @@ pub(crate) async fn service_queue(
             })
         }
         Err(error) => {
-            spent.0.fetch_add(1, Ordering::Relaxed);
+            spent.one();
             match reply_code(&error) {
                 Some(NOT_FOUND) => Ok(ServiceQueue::Missing),
                 _ => Err(error.to_string()),
@@ -64,10 +97,15 @@ pub(crate) async fn service_queue(
 }
 
 /// Ends when the events do, and says why.
-pub(crate) async fn listen(connection: &Connection, queue: EventQueue, told: EventsTold) -> String {
-    let mut events = match hear(connection, &queue).await {
+pub(crate) async fn listen(
+    connection: &Connection,
+    queue: EventQueue,
+    told: EventsTold,
+    spent: &Spent,
+) -> String {
+    let mut events = match hear(connection, &queue, spent).await {
         Ok(events) => events,
-        Err(error) => return error.to_string(),
+        Err(reason) => return reason,
     };
     told.begins();
     while let Some(delivery) = events.next().await {
@@ -79,8 +117,20 @@ pub(crate) async fn listen(connection: &Connection, queue: EventQueue, told: Eve
     "the consumer has ended".to_owned()
 }
 
+async fn hear(
+    connection: &Connection,
+    events: &EventQueue,
+    spent: &Spent,
+) -> std::result::Result<Consumer, String> {
+    spent.check()?;
+    consume(connection, events, spent).await.map_err(|error| {
+        spent.one();
+        error.to_string()
+    })
+}
+
 /// The consumer keeps its channel open, until it is dropped.
-async fn hear(connection: &Connection, events: &EventQueue) -> Result<Consumer> {
+async fn consume(connection: &Connection, events: &EventQueue, spent: &Spent) -> Result<Consumer> {
     let (exchange, queue, none) = (short(&events.exchange), short(&events.name), FieldTable::default);
     let durable = ExchangeDeclareOptions {
         durable: true,
@@ -91,6 +141,7 @@ async fn hear(connection: &Connection, events: &EventQueue) -> Result<Consumer> 
     match declared.await {
         // Declared otherwise: as it is, it serves. (nameko's AUTO_DELETE_EVENT_EXCHANGES.)
         Err(error) if reply_code(&error) == Some(PRECONDITION_FAILED) => {
+            spent.one();
             channel = connection.create_channel().await?;
         }
         declared => declared?,
@@ -130,3 +181,39 @@ fn reply_code(error: &Error) -> Option<u16> {
 
 const NOT_FOUND: u16 = 404;
 const PRECONDITION_FAILED: u16 = 406;
+
+#[cfg(test)]
+mod tests {
+    use lapin::ConnectionProperties;
+    use nameko_cachetools_testkit::FakeBroker;
+
+    use super::*;
+
+    fn events_of(service: &str) -> EventQueue {
+        EventQueue {
+            exchange: format!("{service}.events"),
+            name: format!("evt-{service}"),
+            types: vec!["#".to_owned()],
+        }
+    }
+
+    #[tokio::test]
+    async fn listening_that_is_refused_costs_only_so_many_channels() {
+        let broker = FakeBroker::new();
+        let wire = broker.serve().await;
+        let connected = Connection::connect(&wire.uri(), ConnectionProperties::default()).await;
+        let (connection, spent) = (connected.unwrap(), Spent::at_most(2));
+        let refused = async |service: &str| hear(&connection, &events_of(service), &spent).await.err();
+        for _ in 0..2 {
+            let reason = refused("amq").await.unwrap(); // a name that is the broker's own
+            assert!(reason.contains("reserved prefix"), "{reason}");
+        }
+        for service in ["amq", "shop"] {
+            let reason = refused(service).await.unwrap();
+            assert!(reason.contains("closed 2 channels"), "{reason}");
+        }
+        let others = Spent::at_most(1);
+        assert!(hear(&connection, &events_of("shop"), &others).await.is_ok());
+        assert_eq!(others.channels.load(Ordering::Relaxed), 0);
+    }
+}

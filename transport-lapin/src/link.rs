@@ -31,7 +31,8 @@ pub(crate) struct LapinLink {
     replies: Channel,
     topology: Topology,
     connection: Arc<Connection>,
-    spent: Spent,
+    looks: Spent,
+    listening: Spent,
     /// Ends with the link.
     _tasks: JoinSet<()>,
 }
@@ -67,7 +68,8 @@ impl LapinLink {
             replies,
             topology,
             connection,
-            spent: Spent::default(),
+            looks: Spent::on_looks(),
+            listening: Spent::on_listening(),
             _tasks: tasks,
         })
     }
@@ -96,14 +98,14 @@ impl Link for LapinLink {
     }
 
     async fn service_queue(&self, name: &str) -> std::result::Result<ServiceQueue, String> {
-        let look = aside::service_queue(self.connection.clone(), name.to_owned(), self.spent.clone());
+        let look = aside::service_queue(self.connection.clone(), name.to_owned(), self.looks.clone());
         tokio::spawn(look)
             .await
             .unwrap_or_else(|error| Err(error.to_string()))
     }
 
     async fn listen(&self, queue: EventQueue, told: EventsTold) -> String {
-        aside::listen(&self.connection, queue, told).await
+        aside::listen(&self.connection, queue, told, &self.listening).await
     }
 
     async fn close(&self) {
