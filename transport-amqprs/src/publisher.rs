@@ -45,9 +45,12 @@ impl Publisher {
             return message.ticket.failed(Delivery::NotSent, CLOSED);
         }
         let properties = properties(&message, &self.topology.reply_key);
-        let route = message.routing_key();
-        let mut arguments = BasicPublishArguments::new(short(&self.topology.exchange), short(&route));
-        arguments.mandatory(true);
+        let arguments = BasicPublishArguments {
+            exchange: short(&self.topology.exchange).to_owned(),
+            routing_key: message.routing_key(),
+            mandatory: true,
+            immediate: false,
+        };
         if !self.unconfirmed.expect(message.ticket) {
             self.events
                 .lost(format!("{MAX_UNCONFIRMED} requests are not confirmed yet"));
