@@ -107,7 +107,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// `{service}.{method}`.
+    /// `{service}.{method}`, at most 255 bytes.
     pub fn routing_key(&self) -> String {
         [self.route.service(), ".", self.route.method()].concat()
     }

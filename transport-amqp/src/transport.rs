@@ -219,14 +219,17 @@ impl Inner {
             after,
             delivery: Delivery::NotSent,
         };
-        tokio::select! {
-            biased;
-            end = waiting.answer() => Err(end.err().unwrap_or(timed_out)), // there is no reply to what was not sent
-            room = timeout(after, self.unsent.clone().acquire_many_owned(bytes)) => match room {
-                Ok(Ok(room)) => Ok(room),
-                _ => Err(timed_out),
-            },
-        }
+        let room = async {
+            tokio::select! {
+                biased;
+                end = waiting.answer() => Err(end.err().unwrap_or(timed_out)), // there is no reply to what was not sent
+                room = timeout(after, self.unsent.clone().acquire_many_owned(bytes)) => match room {
+                    Ok(Ok(room)) => Ok(room),
+                    _ => Err(timed_out),
+                },
+            }
+        };
+        Box::pin(room).await // in a box, or every request would keep a place for what few need
     }
 }
 
