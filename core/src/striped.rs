@@ -16,7 +16,7 @@ const OWNED: usize = 32;
 const SHARED: usize = 16;
 
 #[derive(Default)]
-#[repr(align(64))]
+#[repr(align(128))]
 struct Stripe(AtomicU64);
 
 impl Default for Striped {
