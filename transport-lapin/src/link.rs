@@ -52,16 +52,18 @@ impl LapinLink {
         let replies = connection.create_channel().await?;
         declare(&replies, &topology).await?;
         let consumer = consume(&replies, &topology).await?;
-        tasks.spawn(receive(consumer, events.clone()));
+        let (ending, ended) = mpsc::unbounded_channel();
+        tasks.spawn(receive(consumer, ended, events.clone()));
         if let Some(superseded) = &plan.superseded {
             forget(&connection, superseded).await;
         }
         let requests = connection.create_channel().await?;
         requests.confirm_select(ConfirmSelectOptions::default()).await?;
         let channels = [replies.clone(), requests.clone()];
-        tasks.spawn(watch(news, connection.status().clone(), channels, events.clone()));
+        let status = connection.status().clone();
+        tasks.spawn(watch(news, status, channels, ending.clone(), events.clone()));
         let (messages, to_publish) = mpsc::unbounded_channel();
-        tasks.spawn(Publisher::new(requests, &topology, events).run(to_publish));
+        tasks.spawn(Publisher::new(requests, &topology, ending, events).run(to_publish));
         Ok(Self {
             messages,
             socket,
@@ -184,18 +186,27 @@ async fn consume(channel: &Channel, topology: &Topology) -> Result<Consumer> {
         .await
 }
 
-/// Ends when the connection or the channel is closed, or the broker cancels the consumer (its queue was deleted).
-async fn receive(mut consumer: Consumer, events: LinkEvents) {
-    while let Some(delivery) = consumer.next().await {
-        match delivery {
-            Ok(message::Delivery { properties, data, .. }) => {
-                let id = properties.correlation_id().as_ref().map(ShortString::as_str);
-                events.reply(id, response(&properties, data));
-            }
-            Err(error) => return events.lost(error.to_string()),
+/// Why a link is over, from whoever notices: to [`receive`], which has the last word.
+pub(crate) type Ending = mpsc::UnboundedSender<String>;
+
+/// Ends when the connection or the channel is closed, or the broker cancels the consumer (its queue was deleted). What
+/// came before the end is handed on before the end is told: a reply is no less one for being a connection's last.
+async fn receive(mut consumer: Consumer, mut ended: mpsc::UnboundedReceiver<String>, events: LinkEvents) {
+    let reason = loop {
+        tokio::select! {
+            biased;
+            delivery = consumer.next() => match delivery {
+                Some(Ok(message::Delivery { properties, data, .. })) => {
+                    let id = properties.correlation_id().as_ref().map(ShortString::as_str);
+                    events.reply(id, response(&properties, data));
+                }
+                Some(Err(error)) => break error.to_string(),
+                None => break "the broker cancelled the reply consumer".to_owned(),
+            },
+            Some(reason) = ended.recv() => break reason,
         }
-    }
-    events.lost("the broker cancelled the reply consumer");
+    };
+    events.lost(reason);
 }
 
 fn response(properties: &BasicProperties, body: Vec<u8>) -> Response {
@@ -209,6 +220,7 @@ async fn watch(
     news: impl futures_util::Stream<Item = Event>,
     connection: ConnectionStatus,
     channels: [Channel; 2],
+    ending: Ending,
     events: LinkEvents,
 ) {
     let mut news = std::pin::pin!(news);
@@ -217,7 +229,9 @@ async fn watch(
         match event {
             Event::ConnectionBlocked(reason) => events.blocked(reason),
             Event::ConnectionUnblocked => events.unblocked(),
-            Event::Error(error) if !is_whole() => events.lost(error.to_string()),
+            Event::Error(error) if !is_whole() => {
+                let _ = ending.send(error.to_string()); // or another was first
+            }
             _ => {}
         }
     }

@@ -12,7 +12,10 @@ use nameko_cachetools::{Delivery, JSON};
 use nameko_cachetools_amqp::{LinkEvents, Outgoing, Topology};
 use tokio::sync::mpsc;
 
-use crate::fields::{short, table};
+use crate::{
+    fields::{short, table},
+    link::Ending,
+};
 
 /// Publishes messages in their order.
 ///
@@ -22,15 +25,17 @@ pub(crate) struct Publisher {
     channel: Channel,
     exchange: ShortString,
     reply_to: ShortString,
+    ending: Ending,
     events: LinkEvents,
 }
 
 impl Publisher {
-    pub(crate) fn new(channel: Channel, topology: &Topology, events: LinkEvents) -> Self {
+    pub(crate) fn new(channel: Channel, topology: &Topology, ending: Ending, events: LinkEvents) -> Self {
         Self {
             channel,
             exchange: short(&topology.exchange),
             reply_to: short(&topology.reply_key),
+            ending,
             events,
         }
     }
@@ -71,14 +76,15 @@ impl Publisher {
             self.channel
                 .basic_publish(exchange, route, options, &body, properties)
         );
-        // An error that comes before anything was queued means that nothing was sent; a later one, nothing.
-        let (outcome, if_failed) = match once(publish.as_mut()).await {
-            Poll::Ready(outcome) => (outcome, Delivery::NotSent),
-            Poll::Pending => (publish.await, Delivery::Unknown),
-        };
-        let confirm = match outcome {
-            Ok(confirm) => confirm,
-            Err(error) => return ticket.failed(if_failed, error.to_string()),
+        // An error that comes before anything was queued means that nothing was sent; a later one, that the link is over.
+        // The reply may be there all the same.
+        let confirm = match once(publish.as_mut()).await {
+            Poll::Ready(Ok(confirm)) => confirm,
+            Poll::Ready(Err(error)) => return ticket.failed(Delivery::NotSent, error.to_string()),
+            Poll::Pending => match publish.await {
+                Ok(confirm) => confirm,
+                Err(error) => return drop(self.ending.send(error.to_string())),
+            },
         };
         ticket.written();
         let Ok(confirmation) = confirm.await else {
