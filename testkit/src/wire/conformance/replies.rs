@@ -52,7 +52,7 @@ pub(super) async fn strays_end_no_request(harness: Arc<dyn Harness>) -> Outcome 
 pub(super) async fn a_misdirected_reply_ends_one_request(harness: Arc<dyn Harness>) -> Outcome {
     let scene = Scene::new(&harness).await?;
     let on = |method: &str| scene.broker.on(&format!("svc.{method}"));
-    on("victim").reply(Answer::ok("its own").after(Duration::from_millis(600)));
+    on("victim").reply(Answer::ok("its own").after(Duration::from_secs(3)));
     on("mixed_up").reply(Answer::ok("another's").correlation(Correlation::Another));
     let victim = {
         let transport = Arc::clone(&scene.transport);
