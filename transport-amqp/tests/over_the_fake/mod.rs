@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use nameko_cachetools::Transport;
 use nameko_cachetools_testkit::{FakeBroker, WireBroker, transport_conformance, wire};
+use tokio::task::JoinSet;
 
 use crate::{TAKES_UNLIMITED_FRAMES, Tested, tested::Backoff};
 
@@ -61,4 +62,20 @@ async fn it_keeps_the_contract() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_survives_the_wire() {
     wire::conformance::run_all(Arc::new(Mine)).await;
+}
+
+/// Whoever tells that the connection has ended runs beside whoever hands its replies on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_last_reply_is_overtaken_by_its_connections_end() {
+    let (_, check) = wire::conformance::CHECKS
+        .iter()
+        .find(|(name, _)| name.ends_with("a_connection_lost_after_a_reply_loses_no_reply"))
+        .expect("a check of this name");
+    let mut at_once = JoinSet::new();
+    for _ in 0..100 {
+        at_once.spawn(check(Arc::new(Mine)));
+    }
+    for outcome in at_once.join_all().await {
+        outcome.expect("a reply");
+    }
 }
