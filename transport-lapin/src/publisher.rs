@@ -46,9 +46,9 @@ impl Publisher {
         let mut underway = FuturesUnordered::new();
         loop {
             let message = tokio::select! {
-                biased; // towards writing many at once
-                message = messages.recv() => message,
+                biased; // towards those that end, or an endless stream of messages would keep them from it
                 Some(()) = underway.next() => continue,
+                message = messages.recv() => message,
             };
             let Some(message) = message else { return };
             if underway.len() >= MAX_UNCONFIRMED {
