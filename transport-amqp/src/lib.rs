@@ -24,7 +24,7 @@
 //! | for | types |
 //! |---|---|
 //! | programs | [`Builder`], `Tls` (feature `tls`), [`AmqpTransport`], [`Backoff`], [`Counters`], [`ConnectError`], [`InvalidUri`], [`InvalidHeader`] |
-//! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`EventQueue`] with [`EventsTold`], [`OpenError`] |
+//! | crates over a library | [`LinkFactory`], [`Link`], [`Plan`] with [`Address`] and [`Topology`], [`LinkEvents`], [`Outgoing`] with its [`Ticket`], [`EventQueue`] with [`EventsTold`], [`Spent`], [`OpenError`] |
 //! | both sides of the wire | [`fields`], [`received`], [`Field`] (headers), [`is_permanent`], [`clock_is_paused`] |
 //!
 //! # How it works
@@ -50,6 +50,7 @@ mod opening;
 mod paused;
 mod received;
 mod settings;
+mod spent;
 mod supervisor;
 #[cfg(feature = "tls")]
 mod tls;
@@ -66,6 +67,7 @@ pub use link::{Link, LinkFactory, OpenError, OpenErrorKind, Outgoing, Plan};
 pub use listeners::EventsTold;
 pub use paused::clock_is_paused;
 pub use received::{Received, received};
+pub use spent::Spent;
 #[cfg(feature = "tls")]
 pub use tls::{InvalidTls, Tls, is_refused};
 pub use topology::{EventQueue, REPLY_QUEUE_EXPIRES_MS, Topology, is_permanent};

@@ -1,10 +1,5 @@
 //! What goes on beside requests and replies, each on a channel of its own: a look at a service's queue, and events.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
-
 use amqprs::{
     channel::{
         BasicConsumeArguments, Channel, ConsumerMessage, ExchangeDeclareArguments, QueueBindArguments,
@@ -14,7 +9,7 @@ use amqprs::{
     error::Error,
 };
 use nameko_cachetools::{Event, ServiceQueue};
-use nameko_cachetools_amqp::{EventQueue, EventsTold};
+use nameko_cachetools_amqp::{EventQueue, EventsTold, Spent};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -22,48 +17,6 @@ use crate::{
     fields::{headers, short},
     publisher::Verdicts,
 };
-
-/// Channels of a connection that the broker closed over what it refused, of which there may be so many.
-///
-/// amqprs never frees a channel that the broker closed. There are 2,047.
-#[derive(Clone)]
-pub(crate) struct Spent {
-    channels: Arc<AtomicU32>,
-    most: u32,
-}
-
-impl Spent {
-    /// On looks at queues.
-    pub(crate) fn on_looks() -> Self {
-        Self::at_most(100)
-    }
-
-    /// On listening: what is refused is tried again every ten seconds, for almost three hours.
-    pub(crate) fn on_listening() -> Self {
-        Self::at_most(1000)
-    }
-
-    fn at_most(most: u32) -> Self {
-        Self {
-            channels: Arc::default(),
-            most,
-        }
-    }
-
-    fn one(&self) {
-        self.channels.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn check(&self) -> Result<(), String> {
-        match self.channels.load(Ordering::Relaxed) < self.most {
-            true => Ok(()),
-            false => Err(format!(
-                "the broker closed {} channels of this connection over what it refused",
-                self.most
-            )),
-        }
-    }
-}
 
 /// A passive declaration. The broker closes the channel if there is no such queue, or it is not ours to see.
 pub(crate) async fn service_queue(
@@ -217,6 +170,6 @@ mod tests {
         }
         let others = Spent::at_most(1);
         assert!(hear(&connection, &events_of("shop"), &others).await.is_ok());
-        assert_eq!(others.channels.load(Ordering::Relaxed), 0);
+        assert!(others.check().is_ok(), "what is granted costs nothing");
     }
 }

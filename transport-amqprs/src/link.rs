@@ -12,12 +12,13 @@ use amqprs::{
 use async_trait::async_trait;
 use nameko_cachetools::{Delivery, Response, ServiceQueue};
 use nameko_cachetools_amqp::{
-    EventQueue, EventsTold, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
+    EventQueue, EventsTold, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Spent,
+    Topology,
 };
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    aside::{self, Spent},
+    aside,
     connect::{Home, LastWords, Watch, connect},
     fields::{headers, short},
     publisher::{Publisher, Unconfirmed, Verdicts},

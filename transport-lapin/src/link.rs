@@ -14,12 +14,12 @@ use lapin::{
 };
 use nameko_cachetools::{Delivery, Response, ServiceQueue};
 use nameko_cachetools_amqp::{
-    EventQueue, EventsTold, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Topology,
+    EventQueue, EventsTold, Link, LinkEvents, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Spent, Topology,
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
-    aside::{self, Spent},
+    aside,
     connect::Socket,
     fields::{headers, short},
     publisher::Publisher,
