@@ -170,9 +170,10 @@ impl Engine {
         let cache = self.cache.as_ref()?;
         let rule = cache.methods.rule(method).filter(|rule| rule.reads_first)?;
         let prefix = rule.prefix.as_ref().ok()?;
-        let now = self.client.clock().now();
-        with_key(prefix, method, args, |key| {
-            let key = key.ok()?;
+        with_key(prefix, method, args, |written| {
+            let written = written.ok()?;
+            let now = self.client.clock().now();
+            let key = written.hashed();
             let slot = cache.shelf.peek(key, now)?.downcast::<T>()?;
             let (sent_at, own) = (slot.marks.sent.moment(), slot.marks.fresh_for);
             let age = now.nanos_since(sent_at);
@@ -240,7 +241,9 @@ impl Engine {
             Ok(prefix) if options.context.is_some() => prefix.with_context(context),
             prefix => prefix.clone(),
         }?;
-        Ok(with_key(&prefix, method, args, |key| key.cloned())?)
+        Ok(with_key(&prefix, method, args, |written| {
+            written.map(|key| key.hashed().clone())
+        })?)
     }
 
     /// What a call of this method invalidates, if it changes something.

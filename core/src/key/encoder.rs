@@ -3,15 +3,12 @@
 
 use std::fmt;
 
-use serde::{Serialize, ser};
+use serde::ser;
 
 use super::{
     Key,
-    order::{Span, prefix, sort, text_prefix},
+    order::{Span, sort},
 };
-
-/// Deepest nesting of arguments.
-pub(super) const MAX_DEPTH: u16 = 64;
 
 /// Largest arguments that are looked at, in bytes of CBOR.
 pub(super) const MAX_BYTES: usize = 16 << 20;
@@ -25,9 +22,9 @@ pub(super) struct Encoder {
     pub(super) key: Key,
     /// The id of the prefix that it begins with; 0: of none.
     pub(super) begins_with: u64,
-    entries: Vec<Span>,
+    /// The entries of the maps that are being written.
+    pub(super) entries: Vec<Span>,
     scratch: Vec<u8>,
-    depth: u16,
 }
 
 /// Why a value has no canonical form.
@@ -82,7 +79,7 @@ impl From<NoKey> for Unkeyable {
 pub(super) const UNSIGNED: u8 = 0;
 pub(super) const NEGATIVE: u8 = 1 << 5;
 const BYTES: u8 = 2 << 5;
-const TEXT: u8 = 3 << 5;
+pub(super) const TEXT: u8 = 3 << 5;
 pub(super) const ARRAY: u8 = 4 << 5;
 pub(super) const MAP: u8 = 5 << 5;
 const TAG: u8 = 6 << 5;
@@ -102,7 +99,6 @@ impl Encoder {
             begins_with: 0,
             entries: Vec::new(),
             scratch: Vec::new(),
-            depth: 0,
         }
     }
 
@@ -122,7 +118,6 @@ impl Encoder {
             self.begins_with = id;
         }
         self.entries.clear();
-        self.depth = 0;
     }
 
     /// Whether the buffers are worth keeping. (The scratch has never been larger than the key.)
@@ -175,20 +170,6 @@ impl Encoder {
     }
 
     #[inline]
-    pub(super) fn enter(&mut self) -> Done {
-        if self.depth >= MAX_DEPTH {
-            return Err(Unkeyable::TooDeep.into());
-        }
-        self.depth += 1;
-        Ok(())
-    }
-
-    #[inline]
-    pub(super) fn leave(&mut self) {
-        self.depth -= 1;
-    }
-
-    #[inline]
     pub(super) fn room_for(&self, more: usize) -> Done {
         if self.key.bytes.len().saturating_add(more) > MAX_BYTES {
             Err(Unkeyable::TooLarge.into())
@@ -199,7 +180,7 @@ impl Encoder {
 
     /// Corrects the head in `head..start`, for containers whose length was not known before their items.
     #[cold]
-    fn replace_head(&mut self, head: usize, start: usize, major: u8, count: usize) {
+    pub(super) fn replace_head(&mut self, head: usize, start: usize, major: u8, count: usize) {
         self.key.bytes.drain(head..start);
         let end = self.key.bytes.len();
         self.head(major, count as u64);
@@ -209,7 +190,7 @@ impl Encoder {
 
     /// Brings the entries since `first` into canonical order.
     #[inline(never)]
-    fn sort(&mut self, first: usize) -> Done {
+    pub(super) fn sort(&mut self, first: usize) -> Done {
         let Self {
             key: Key { bytes, .. },
             entries,
@@ -230,133 +211,4 @@ impl Encoder {
         bytes[start as usize..].copy_from_slice(scratch);
         Ok(())
     }
-
-    #[inline]
-    pub(super) fn container(
-        &mut self,
-        major: u8,
-        len: Option<usize>,
-        nested: bool,
-    ) -> Result<Container<'_>, NoKey> {
-        self.enter()?;
-        let head = self.key.bytes.len();
-        self.head(major, len.unwrap_or(0) as u64);
-        Ok(Container {
-            major,
-            declared: len.unwrap_or(0),
-            nested,
-            count: 0,
-            sorted: true,
-            last: 0,
-            head,
-            start: self.key.bytes.len(),
-            first_entry: self.entries.len(),
-            encoder: self,
-        })
-    }
-
-    /// `{variant: ..}`, the way serde's self-describing formats write an enum's data.
-    pub(super) fn variant(&mut self, name: &str) -> Done {
-        self.enter()?;
-        self.head(MAP, 1);
-        self.text(name);
-        Ok(())
-    }
-}
-
-/// An array or a map being written.
-pub(super) struct Container<'a> {
-    encoder: &'a mut Encoder,
-    major: u8,
-    /// How many items the head says.
-    declared: usize,
-    /// Whether it stands inside `{variant: ..}`.
-    nested: bool,
-    count: usize,
-    /// Whether all keys so far came in canonical order.
-    sorted: bool,
-    /// The prefix of the last key.
-    last: u64,
-    head: usize,
-    start: usize,
-    first_entry: usize,
-}
-
-impl Container<'_> {
-    #[inline]
-    pub(super) fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        self.count += 1;
-        self.encoder.room_for(0)?;
-        value.serialize(&mut *self.encoder)
-    }
-
-    #[inline]
-    pub(super) fn key<T: Serialize + ?Sized>(&mut self, key: &T) -> Done {
-        let start = self.encoder.key.bytes.len();
-        self.item(key)?;
-        self.note_key(start, prefix(&self.encoder.key.bytes[start..]));
-        Ok(())
-    }
-
-    /// The name of a struct's field. Where that is known when compiling, so is its prefix.
-    #[inline(always)]
-    pub(super) fn name(&mut self, name: &'static str) {
-        let start = self.encoder.key.bytes.len();
-        self.count += 1;
-        self.encoder.text(name);
-        let prefix = if name.len() < 24 {
-            text_prefix(TEXT | name.len() as u8, name)
-        } else {
-            prefix(&self.encoder.key.bytes[start..])
-        };
-        self.note_key(start, prefix);
-    }
-
-    #[inline]
-    fn note_key(&mut self, start: usize, prefix: u64) {
-        let (bytes, entries) = (&self.encoder.key.bytes, &mut self.encoder.entries);
-        let key_end = bytes.len() as u32;
-        let entry = Span {
-            prefix,
-            start: start as u32,
-            key_end,
-            end: key_end,
-        };
-        if prefix <= self.last {
-            self.sorted &= follows(&entries[self.first_entry..], &entry, bytes);
-        }
-        self.last = prefix;
-        entries.push(entry);
-    }
-
-    #[inline]
-    pub(super) fn value<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        value.serialize(&mut *self.encoder)?;
-        let end = self.encoder.key.bytes.len();
-        if let Some(entry) = self.encoder.entries.last_mut() {
-            entry.end = end as u32;
-        }
-        Ok(())
-    }
-
-    #[inline]
-    pub(super) fn finish(self) -> Done {
-        if !self.sorted {
-            self.encoder.sort(self.first_entry)?;
-        }
-        self.encoder.entries.truncate(self.first_entry);
-        if self.count != self.declared {
-            self.encoder
-                .replace_head(self.head, self.start, self.major, self.count);
-        }
-        self.encoder.depth -= 1 + u16::from(self.nested);
-        Ok(())
-    }
-}
-
-/// Whether an entry comes after all before it, where its prefix alone doesn't say so.
-#[cold]
-#[inline(never)]
-fn follows(before: &[Span], entry: &Span, bytes: &[u8]) -> bool {
-    before.last().is_none_or(|last| last.order(entry, bytes).is_lt())
 }

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::encoder::{Encoder, MAP, Unkeyable};
+use super::{
+    encoder::{Encoder, MAP, Unkeyable},
+    writer::{Within, Writer},
+};
 use crate::{context, context::Context};
 
 /// Which of the context's keys tell callers apart.
@@ -33,7 +36,7 @@ impl Vary {
 
     /// Writes what of `context` is part of the key.
     pub(super) fn write(&self, context: &Context, encoder: &mut Encoder) -> Result<(), Unkeyable> {
-        let mut map = encoder.container(MAP, None, false)?;
+        let mut map = Writer::<Within>::new(encoder).container(MAP, None)?;
         for (name, value) in context
             .iter()
             .filter(|(name, value)| !value.is_null() && self.takes(name, context))
@@ -55,7 +58,7 @@ struct Digest([u8; 32]);
 impl Digest {
     fn of(value: &serde_json::Value) -> Result<Self, Unkeyable> {
         let mut encoder = Encoder::new();
-        value.serialize(&mut encoder)?;
+        value.serialize(Writer::<Within>::new(&mut encoder))?;
         Ok(Self(blake3::derive_key(
             "nameko-cachetools 2026-11-23 auth token v1",
             &encoder.key.bytes,

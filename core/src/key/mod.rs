@@ -6,6 +6,7 @@ mod order;
 mod serializer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
 use std::{
     cell::Cell,
@@ -19,9 +20,10 @@ use std::{
 
 pub(crate) use encoder::NoKey;
 pub use encoder::Unkeyable;
-use encoder::{ARRAY, Encoder, MAP, NULL};
+use encoder::{ARRAY, Encoder};
 pub(crate) use identity::Vary;
 use serde::Serialize;
+use writer::{Keywords, Positional, Writer};
 
 use crate::{args::Args, context::Context};
 
@@ -91,8 +93,9 @@ impl fmt::Debug for Key {
     }
 }
 
+/// A key's [`hash64`](Key::hash64), of its canonical form.
 #[inline]
-fn hash(bytes: &[u8]) -> u64 {
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
     static SEED: OnceLock<foldhash::quality::RandomState> = OnceLock::new();
     #[cold]
     fn sow() -> &'static foldhash::quality::RandomState {
@@ -183,13 +186,25 @@ impl Prefix {
     }
 }
 
+/// A key that has its bytes, and not yet its hash. Processors read late what was written just now: whoever has something
+/// else to do, does that first.
+pub(crate) struct Written<'a>(&'a mut Key);
+
+impl<'a> Written<'a> {
+    #[inline(always)]
+    pub(crate) fn hashed(self) -> &'a Key {
+        self.0.hash = hash(&self.0.bytes);
+        self.0
+    }
+}
+
 /// Writes the key of a call into buffers of this thread and shows it to `f`. Allocates nothing once they have grown.
 #[inline(always)]
 pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     prefix: &Prefix,
     method: &str,
     args: &Args<P, K>,
-    f: impl FnOnce(Result<&Key, NoKey>) -> R,
+    f: impl FnOnce(Result<Written<'_>, NoKey>) -> R,
 ) -> R {
     thread_local! {
         static BUFFERS: Cell<Option<Box<Encoder>>> = const { Cell::new(None) };
@@ -198,7 +213,7 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     let buffers = BUFFERS.try_with(Cell::take).ok().flatten();
     let mut encoder = buffers.unwrap_or_else(Encoder::boxed);
     let written = write(&mut encoder, prefix, method, args);
-    let shown = f(written.map(|()| &encoder.key));
+    let shown = f(written.map(|()| Written(&mut encoder.key)));
     if encoder.is_small() {
         // Where the thread is ending, they are dropped.
         let _ = BUFFERS.try_with(|buffers| buffers.set(Some(encoder)));
@@ -216,36 +231,11 @@ fn write<P: Serialize, K: Serialize>(
     encoder.begin(prefix.id, &prefix.start);
     encoder.text(method);
     let start = encoder.key.bytes.len();
-    args.positional.serialize(&mut *encoder)?;
-    be(encoder, start, ARRAY)?;
-    let keywords = encoder.key.bytes.len();
-    args.keyword.serialize(&mut *encoder)?;
-    be(encoder, keywords, MAP)?;
+    args.positional.serialize(Writer::<Positional>::new(encoder))?;
+    args.keyword.serialize(Writer::<Keywords>::new(encoder))?;
     if encoder.key.bytes.len() - start > DIGEST_BEYOND {
         shorten(encoder, start);
     }
-    encoder.key.hash = hash(&encoder.key.bytes);
-    Ok(())
-}
-
-/// Positional arguments are a sequence, keyword arguments a map; of serde's unit it makes an empty one.
-#[inline(always)]
-fn be(encoder: &mut Encoder, start: usize, major: u8) -> Result<(), NoKey> {
-    if encoder.key.bytes[start] & 0xe0 == major {
-        Ok(())
-    } else {
-        be_empty(encoder, start, major)
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn be_empty(encoder: &mut Encoder, start: usize, major: u8) -> Result<(), NoKey> {
-    let first = &mut encoder.key.bytes[start];
-    if *first != NULL {
-        return Err(Unkeyable::Shape.into());
-    }
-    *first = major;
     Ok(())
 }
 

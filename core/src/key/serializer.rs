@@ -6,15 +6,16 @@
 use half::f16;
 use serde::{Serialize, Serializer, ser};
 
-use super::encoder::{
-    ARRAY, Container, Done, Encoder, FALSE, MAP, NEGATIVE, NULL, NoKey, TRUE, UNSIGNED, Unkeyable,
+use super::{
+    encoder::{ARRAY, Done, FALSE, MAP, NEGATIVE, NoKey, TRUE, UNSIGNED, Unkeyable},
+    writer::{Container, Place, Writer},
 };
 
 const HALF: u8 = 0xf9;
 const SINGLE: u8 = 0xfa;
 const DOUBLE: u8 = 0xfb;
 
-impl<'a> Serializer for &'a mut Encoder {
+impl<'a, P: Place> Serializer for Writer<'a, P> {
     type Ok = ();
     type Error = NoKey;
     type SerializeSeq = Container<'a>;
@@ -27,40 +28,43 @@ impl<'a> Serializer for &'a mut Encoder {
 
     #[inline]
     fn serialize_bool(self, v: bool) -> Done {
-        self.key.bytes.push(if v { TRUE } else { FALSE });
+        self.scalar()?.key.bytes.push(if v { TRUE } else { FALSE });
         Ok(())
     }
 
     #[inline]
     fn serialize_i64(self, v: i64) -> Done {
+        let encoder = self.scalar()?;
         match u64::try_from(v) {
-            Ok(v) => self.head(UNSIGNED, v),
-            Err(_) => self.head(NEGATIVE, !v as u64),
+            Ok(v) => encoder.head(UNSIGNED, v),
+            Err(_) => encoder.head(NEGATIVE, !v as u64),
         }
         Ok(())
     }
 
     #[inline]
     fn serialize_u64(self, v: u64) -> Done {
-        self.head(UNSIGNED, v);
+        self.scalar()?.head(UNSIGNED, v);
         Ok(())
     }
 
     fn serialize_i128(self, v: i128) -> Done {
+        let encoder = self.scalar()?;
         let magnitude = if v < 0 { !v } else { v } as u128;
         match (u64::try_from(magnitude), v < 0) {
-            (Ok(magnitude), false) => self.head(UNSIGNED, magnitude),
-            (Ok(magnitude), true) => self.head(NEGATIVE, magnitude),
-            (Err(_), false) => self.big(2, magnitude),
-            (Err(_), true) => self.big(3, magnitude),
+            (Ok(magnitude), false) => encoder.head(UNSIGNED, magnitude),
+            (Ok(magnitude), true) => encoder.head(NEGATIVE, magnitude),
+            (Err(_), false) => encoder.big(2, magnitude),
+            (Err(_), true) => encoder.big(3, magnitude),
         }
         Ok(())
     }
 
     fn serialize_u128(self, v: u128) -> Done {
+        let encoder = self.scalar()?;
         match u64::try_from(v) {
-            Ok(v) => self.head(UNSIGNED, v),
-            Err(_) => self.big(2, v),
+            Ok(v) => encoder.head(UNSIGNED, v),
+            Err(_) => encoder.big(2, v),
         }
         Ok(())
     }
@@ -105,16 +109,17 @@ impl<'a> Serializer for &'a mut Encoder {
         if !v.is_finite() {
             return Err(Unkeyable::NotFinite.into());
         }
+        let bytes = &mut self.scalar()?.key.bytes;
         let (single, half) = (v as f32, f16::from_f64(v));
         if f64::from(half).to_bits() == v.to_bits() {
-            self.key.bytes.push(HALF);
-            self.key.bytes.extend_from_slice(&half.to_be_bytes());
+            bytes.push(HALF);
+            bytes.extend_from_slice(&half.to_be_bytes());
         } else if f64::from(single).to_bits() == v.to_bits() {
-            self.key.bytes.push(SINGLE);
-            self.key.bytes.extend_from_slice(&single.to_be_bytes());
+            bytes.push(SINGLE);
+            bytes.extend_from_slice(&single.to_be_bytes());
         } else {
-            self.key.bytes.push(DOUBLE);
-            self.key.bytes.extend_from_slice(&v.to_be_bytes());
+            bytes.push(DOUBLE);
+            bytes.extend_from_slice(&v.to_be_bytes());
         }
         Ok(())
     }
@@ -125,14 +130,16 @@ impl<'a> Serializer for &'a mut Encoder {
 
     #[inline]
     fn serialize_str(self, v: &str) -> Done {
-        self.room_for(v.len())?;
-        self.text(v);
+        let encoder = self.scalar()?;
+        encoder.room_for(v.len())?;
+        encoder.text(v);
         Ok(())
     }
 
     fn serialize_bytes(self, v: &[u8]) -> Done {
-        self.room_for(v.len())?;
-        self.byte_string(v);
+        let encoder = self.scalar()?;
+        encoder.room_for(v.len())?;
+        encoder.byte_string(v);
         Ok(())
     }
 
@@ -143,15 +150,12 @@ impl<'a> Serializer for &'a mut Encoder {
 
     #[inline]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
-        self.enter()?;
-        value.serialize(&mut *self)?;
-        self.leave();
-        Ok(())
+        value.serialize(self.deeper()?)
     }
 
     #[inline]
     fn serialize_unit(self) -> Done {
-        self.key.bytes.push(NULL);
+        self.unit();
         Ok(())
     }
 
@@ -176,24 +180,21 @@ impl<'a> Serializer for &'a mut Encoder {
         variant: &'static str,
         value: &T,
     ) -> Done {
-        self.variant(variant)?;
-        value.serialize(&mut *self)?;
-        self.leave();
-        Ok(())
+        value.serialize(self.variant(variant)?)
     }
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Container<'a>, NoKey> {
-        self.container(ARRAY, len, false)
+        self.container(ARRAY, len)
     }
 
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Container<'a>, NoKey> {
-        self.container(ARRAY, Some(len), false)
+        self.container(ARRAY, Some(len))
     }
 
     fn serialize_tuple_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
-        self.container(ARRAY, Some(len), false)
+        self.container(ARRAY, Some(len))
     }
 
     fn serialize_tuple_variant(
@@ -203,18 +204,17 @@ impl<'a> Serializer for &'a mut Encoder {
         variant: &'static str,
         len: usize,
     ) -> Result<Container<'a>, NoKey> {
-        self.variant(variant)?;
-        self.container(ARRAY, Some(len), true)
+        self.variant(variant)?.container(ARRAY, Some(len))
     }
 
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Container<'a>, NoKey> {
-        self.container(MAP, len, false)
+        self.container(MAP, len)
     }
 
     #[inline]
     fn serialize_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
-        self.container(MAP, Some(len), false)
+        self.container(MAP, Some(len))
     }
 
     fn serialize_struct_variant(
@@ -224,8 +224,7 @@ impl<'a> Serializer for &'a mut Encoder {
         variant: &'static str,
         len: usize,
     ) -> Result<Container<'a>, NoKey> {
-        self.variant(variant)?;
-        self.container(MAP, Some(len), true)
+        self.variant(variant)?.container(MAP, Some(len))
     }
 }
 

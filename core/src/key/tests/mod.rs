@@ -10,13 +10,24 @@ use ciborium::Value as Cbor;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{writer::Within, *};
 use crate::{IntoArgs, args};
 
 fn canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unkeyable> {
     let mut encoder = Encoder::new();
-    value.serialize(&mut encoder)?;
+    value.serialize(Writer::<Within>::new(&mut encoder))?;
     Ok(encoder.key.bytes)
+}
+
+/// The key of a call.
+fn written<P: Serialize, K: Serialize>(
+    scope: &Prefix,
+    method: &str,
+    args: &Args<P, K>,
+) -> Result<Key, NoKey> {
+    with_key(scope, method, args, |written| {
+        written.map(|key| key.hashed().clone())
+    })
 }
 
 /// The slow way: a value tree, maps sorted by their encoded keys.
@@ -46,7 +57,7 @@ fn key(args: impl IntoArgs) -> Key {
 
 fn key_of(service: &str, method: &str, context: &Context, args: impl IntoArgs) -> Key {
     let scope = Prefix::new("", service, context, Vary::default()).expect("plain context");
-    with_key(&scope, method, &args.into_args(), |key| key.cloned()).expect("plain arguments")
+    written(&scope, method, &args.into_args()).expect("plain arguments")
 }
 
 fn json_value() -> impl Strategy<Value = Value> {

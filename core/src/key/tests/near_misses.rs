@@ -45,7 +45,7 @@ impl Made {
         let [namespace, service, method] = &self.names;
         let scope = Prefix::new(namespace, service, &Context::new(), Vary::default()).unwrap();
         let args = Args::new(&self.args).with_keywords(&self.kwargs);
-        with_key(&scope, method, &args, |key| key.unwrap().as_bytes().to_vec())
+        written(&scope, method, &args).unwrap().as_bytes().to_vec()
     }
 
     /// Debug quotes texts, and tells 0.0 from -0.0, so it shows no two calls alike.
