@@ -66,10 +66,7 @@ impl Clock {
     pub fn now(self) -> Moment {
         match self {
             Self::Tokio => self.now_exact(),
-            Self::Coarse => {
-                let now = coarsetime::Instant::now_without_cache_update();
-                Moment(ORIGIN + now.duration_since(epoch().coarse).as_nanos())
-            }
+            Self::Coarse => coarse_now(),
         }
     }
 
@@ -79,28 +76,33 @@ impl Clock {
             Self::Tokio => tokio::time::Instant::now().into_std(),
             Self::Coarse => std_now(),
         };
-        let epoch = epoch().exact;
+        let Epoch { exact: epoch, moment } = *epoch();
         match exact.checked_duration_since(epoch) {
-            Some(after) => Moment(ORIGIN.saturating_add(saturated(after))),
-            None => Moment(ORIGIN.saturating_sub(saturated(epoch.duration_since(exact)))),
+            Some(after) => moment.after(after),
+            None => moment.before(epoch.duration_since(exact)),
         }
     }
 }
 
-/// Where the process's first moment stands: 36 years after zero, since a paused clock may lie before it.
+/// Where the coarse clock's zero stands: 36 years after our own, since a paused clock may lie before it.
 const ORIGIN: u64 = 1 << 60;
 
-/// The process's first moment on both clocks.
+fn coarse_now() -> Moment {
+    let ticks = coarsetime::Instant::now_without_cache_update().as_ticks();
+    Moment(ORIGIN + coarsetime::Duration::from_ticks(ticks).as_nanos())
+}
+
+/// A moment of this process on both clocks.
 struct Epoch {
     exact: Instant,
-    coarse: coarsetime::Instant,
+    moment: Moment,
 }
 
 fn epoch() -> &'static Epoch {
     static EPOCH: OnceLock<Epoch> = OnceLock::new();
     EPOCH.get_or_init(|| Epoch {
         exact: std_now(),
-        coarse: coarsetime::Instant::now_without_cache_update(),
+        moment: coarse_now(),
     })
 }
 
