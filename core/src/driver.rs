@@ -340,10 +340,6 @@ where
     T: DeserializeOwned + Send + Sync + 'static,
 {
     let value: T = wire::decode(route, body).ok()?;
-    Some(Entry::decoded(&Arc::new(Slot {
-        marks,
-        // A copy keeps neither the message that it came in, nor a count of references to that.
-        body: Bytes::copy_from_slice(body),
-        value,
-    })))
+    // A copy keeps neither the message that it came in, nor a count of references to that.
+    Some(Entry::decoded(marks, Bytes::copy_from_slice(body), value))
 }

@@ -174,14 +174,16 @@ impl Engine {
             let written = written.ok()?;
             let now = self.client.clock().now();
             let key = written.hashed();
-            let slot = cache.shelf.peek(key, now)?.downcast::<T>()?;
-            let (sent_at, own) = (slot.marks.sent.moment(), slot.marks.fresh_for);
+            let found = cache.shelf.peek(key, now);
+            let entry = found.as_ref()?; // looked at where it is: moving it takes as long as looking
+            let (sent_at, own) = (entry.sent_at(), entry.fresh_nanos());
             let age = now.nanos_since(sent_at);
-            let fresh_until = rule.fresh_until(age, rule.early_nanos(key))?;
+            let fresh_until = rule.fresh_until(age, key)?;
             // What its service lets live longer than others is left to the long way.
             if age >= own || !cache.epochs.none_since(sent_at) {
                 return None;
             }
+            let slot = found?.downcast::<T>()?;
             self.counters.hit();
             let fresh_for = fresh_until.min(own);
             Some(Hit { slot, age, fresh_for })
@@ -384,9 +386,5 @@ where
     }
     tracing::trace!(%route, expected = type_name::<T>(), "the cached reply is decoded for another type");
     let value = wire::decode(route, entry.body())?;
-    Ok(Arc::new(Slot {
-        marks: entry.marks().clone(),
-        body: entry.body().clone(),
-        value,
-    }))
+    Ok(Arc::new(Slot::alone(value)))
 }

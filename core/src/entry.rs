@@ -42,7 +42,6 @@ impl Sent {
 
 /// What is known of a reply beside its result.
 #[derive(Debug, Clone)]
-#[repr(C)]
 pub(crate) struct Marks {
     pub(crate) sent: Sent,
     /// How long it is fresh by its service's own word, in nanoseconds; [`UNSAID`] if that said nothing.
@@ -75,8 +74,14 @@ impl Marks {
 /// nothing: callers who ask for that type share it, callers who ask for another decode their own from the text.
 ///
 /// `Debug` shows sizes and ages only.
+// What a hit looks at is here and not in the slot: beside the key that the store has just compared, and apart from the
+// count of references, which all threads write to.
 #[derive(Clone)]
-pub struct Entry(Arc<dyn Held>);
+pub struct Entry {
+    sent_at: Moment,
+    fresh_for: u64,
+    slot: Arc<dyn Held>,
+}
 
 impl Entry {
     /// A result that nobody has decoded yet, of a request sent at `sent_at`.
@@ -106,29 +111,42 @@ impl Entry {
     }
 
     pub(crate) fn undecoded(marks: Marks, body: Bytes) -> Self {
-        let value = Undecoded;
-        Self(Arc::new(Slot { marks, body, value }))
+        Self::decoded(marks, body, Undecoded)
     }
 
     /// A result with its decoded value.
-    pub(crate) fn decoded<T: Send + Sync + 'static>(slot: &Arc<Slot<T>>) -> Self {
-        Self(Arc::clone(slot) as Arc<dyn Held>)
+    pub(crate) fn decoded<T: Send + Sync + 'static>(marks: Marks, body: Bytes, value: T) -> Self {
+        let Marks {
+            sent,
+            fresh_for,
+            tags,
+        } = marks;
+        let Sent { at, order } = sent;
+        Self {
+            sent_at: at,
+            fresh_for,
+            slot: Arc::new(Slot {
+                value,
+                body,
+                tags,
+                order,
+            }),
+        }
     }
 
     /// When its request was sent. An entry never gets younger, whatever happens to it.
     pub fn sent_at(&self) -> Moment {
-        self.sent().at
+        self.sent_at
     }
 
     /// How long it is fresh by its service's own word, where the policy allows one; usually `None`.
     pub fn fresh_for(&self) -> Option<Duration> {
-        let nanos = self.0.marks().fresh_for;
-        (nanos != UNSAID).then(|| Duration::from_nanos(nanos))
+        (self.fresh_for != UNSAID).then(|| Duration::from_nanos(self.fresh_for))
     }
 
     /// By what it can be [invalidated](crate::Scope::Tag) beside its call. A store outside of the process keeps them.
     pub fn tags(&self) -> &[String] {
-        self.0.marks().tags.as_deref().unwrap_or_default()
+        self.slot.tags()
     }
 
     /// Time since its request was sent (RFC 9111 section 4.2.3, counted from the request); zero if that lies ahead.
@@ -147,7 +165,7 @@ impl Entry {
 
     /// The result's JSON text, as the service sent it.
     pub fn body(&self) -> &Bytes {
-        self.0.body()
+        self.slot.body()
     }
 
     /// Whether its request was sent after `other`'s. A store keeps the newer of two.
@@ -165,27 +183,29 @@ impl Entry {
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 96;
         let tags = self.tags().iter().map(|tag| size_of::<String>() + tag.len());
-        OVERHEAD + self.0.value_bytes() + 2 * self.body().len() + tags.sum::<usize>()
+        OVERHEAD + self.slot.value_bytes() + 2 * self.body().len() + tags.sum::<usize>()
     }
 
     /// Whether its value was decoded to this type.
     pub(crate) fn holds<T: Send + Sync + 'static>(&self) -> bool {
-        (*self.0).type_id() == TypeId::of::<Slot<T>>()
+        (*self.slot).type_id() == TypeId::of::<Slot<T>>()
     }
 
     /// The decoded value, if it was decoded to this type.
     #[inline]
     pub(crate) fn downcast<T: Send + Sync + 'static>(self) -> Option<Arc<Slot<T>>> {
-        let any: Arc<dyn Any + Send + Sync> = self.0;
+        let any: Arc<dyn Any + Send + Sync> = self.slot;
         any.downcast().ok()
     }
 
     pub(crate) fn sent(&self) -> Sent {
-        self.0.marks().sent
+        let (at, order) = (self.sent_at, self.slot.order());
+        Sent { at, order }
     }
 
-    pub(crate) fn marks(&self) -> &Marks {
-        self.0.marks()
+    /// [`fresh_for`](Self::fresh_for) in nanoseconds; of what said nothing, [`UNSAID`].
+    pub(crate) fn fresh_nanos(&self) -> u64 {
+        self.fresh_for
     }
 }
 
@@ -217,13 +237,28 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A reply of one decoded type. One allocation holds all of it, so that a hit touches one place in memory; and in this
-/// order, so that the count of references, what a hit looks at, and the value's beginning are next to each other.
+/// A reply of one decoded type. One allocation holds all of it, in this order: the count of references and the value's
+/// beginning are next to each other.
 #[repr(C)]
 pub(crate) struct Slot<T> {
-    pub(crate) marks: Marks,
     pub(crate) value: T,
-    pub(crate) body: Bytes,
+    body: Bytes,
+    tags: Tags,
+    /// The request's place among all of this process.
+    order: u64,
+}
+
+impl<T> Slot<T> {
+    /// For a reply that no store holds: nobody asks for its text.
+    pub(crate) fn alone(value: T) -> Self {
+        let (body, tags, order) = (Bytes::new(), None, 0);
+        Self {
+            value,
+            body,
+            tags,
+            order,
+        }
+    }
 }
 
 /// In place of a value that nobody has asked for yet.
@@ -231,18 +266,23 @@ struct Undecoded;
 
 /// A [`Slot`] of any type.
 trait Held: Any + Send + Sync {
-    fn marks(&self) -> &Marks;
     fn body(&self) -> &Bytes;
+    fn tags(&self) -> &[String];
+    fn order(&self) -> u64;
     fn value_bytes(&self) -> usize;
 }
 
 impl<T: Send + Sync + 'static> Held for Slot<T> {
-    fn marks(&self) -> &Marks {
-        &self.marks
-    }
-
     fn body(&self) -> &Bytes {
         &self.body
+    }
+
+    fn tags(&self) -> &[String] {
+        self.tags.as_deref().unwrap_or_default()
+    }
+
+    fn order(&self) -> u64 {
+        self.order
     }
 
     fn value_bytes(&self) -> usize {
@@ -254,19 +294,16 @@ impl<T: Send + Sync + 'static> Held for Slot<T> {
 mod tests {
     use super::*;
 
-    fn slot<T>(value: T) -> Arc<Slot<T>> {
-        Arc::new(Slot {
-            marks: Marks::new(Sent::now(Clock::Tokio), None),
-            body: Bytes::from_static(b"1"),
-            value,
-        })
+    fn entry<T: Send + Sync + 'static>(value: T) -> Entry {
+        let marks = Marks::new(Sent::now(Clock::Tokio), None);
+        Entry::decoded(marks, Bytes::from_static(b"1"), value)
     }
 
     #[test]
     fn a_value_is_shared_with_its_own_type_only() {
-        let slot = slot(7u64);
-        let entry = Entry::decoded(&slot);
-        assert!(Arc::ptr_eq(&entry.clone().downcast::<u64>().unwrap(), &slot));
+        let entry = entry(7u64);
+        let (one, other) = (entry.clone().downcast::<u64>(), entry.clone().downcast::<u64>());
+        assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
         assert!(entry.holds::<u64>() && !entry.holds::<u32>() && entry.downcast::<u32>().is_none());
         assert!(Entry::new(Moment::default(), "1").downcast::<u64>().is_none());
     }
@@ -274,7 +311,7 @@ mod tests {
     /// Proves: 6, S7.
     #[test]
     fn the_later_request_is_newer_even_within_one_moment() {
-        let (first, second) = (Entry::decoded(&slot(1)), Entry::decoded(&slot(2)));
+        let (first, second) = (entry(1), entry(2));
         assert!(second.is_newer_than(&first) && !first.is_newer_than(&second));
     }
 

@@ -39,7 +39,6 @@ pub(crate) struct Rule {
     fresh_nanos: u64,
     /// By how much less an entry may be fresh, at most.
     jitter: Duration,
-    has_jitter: bool,
     /// What is younger, in nanoseconds, is served without asking the policy.
     served_below: u64,
     /// What keys begin with.
@@ -61,7 +60,6 @@ impl Rule {
         };
         Self {
             jitter,
-            has_jitter: !jitter.is_zero(),
             served_below: saturated(served_below),
             reads_first: policy.reads_first(),
             fresh_for,
@@ -71,21 +69,21 @@ impl Rule {
         }
     }
 
-    /// Until which age an entry of this age is fresh, in nanoseconds, whose key lets it end `early`; `None`: it is not
-    /// to be served as it is.
+    /// Until which age an entry of this key and age is fresh, in nanoseconds; `None`: it is not to be served as it is.
     #[inline]
-    pub(crate) fn fresh_until(&self, age: u64, early: u64) -> Option<u64> {
+    pub(crate) fn fresh_until(&self, age: u64, key: &Key) -> Option<u64> {
         if age < self.served_below {
             Some(self.fresh_nanos)
         } else {
-            self.fresh_until_as_planned(age, early)
+            self.fresh_until_as_planned(age, key)
         }
     }
 
     #[inline(never)]
-    fn fresh_until_as_planned(&self, age: u64, early: u64) -> Option<u64> {
-        let planned = self.plan_early(Duration::from_nanos(age), Duration::from_nanos(early));
-        (planned == Plan::Serve).then(|| self.fresh_nanos.saturating_sub(early))
+    fn fresh_until_as_planned(&self, age: u64, key: &Key) -> Option<u64> {
+        let early = self.early(key);
+        let planned = self.plan_early(Duration::from_nanos(age), early);
+        (planned == Plan::Serve).then(|| self.fresh_nanos.saturating_sub(saturated(early)))
     }
 
     /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
@@ -124,16 +122,6 @@ impl Rule {
             None => age,
             Some(None) => Duration::ZERO,
             Some(Some(stale)) => self.policy.fresh_for().saturating_add(stale),
-        }
-    }
-
-    /// The same as [`early`](Self::early), in nanoseconds.
-    #[inline]
-    pub(crate) fn early_nanos(&self, key: &Key) -> u64 {
-        if self.has_jitter {
-            saturated(self.early(key))
-        } else {
-            0
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     client::Client,
     engine::Prepared,
-    entry::{Marks, Sent, Slot},
+    entry::Slot,
     error::{CallError, Delivery},
     invalidate::Scope,
     limits::timed_out,
@@ -26,7 +26,6 @@ where
         .options
         .timeout
         .unwrap_or(call.engine.plain_timeout(call.route.method()));
-    let sent = Sent::now(client.clock());
     let change = Change {
         client,
         scopes: call.engine.setter(call.route.method()),
@@ -52,14 +51,8 @@ where
         waited: started.elapsed(),
         ..Details::live(reason)
     };
-    Ok(Reply::new(
-        Arc::new(Slot {
-            marks: Marks::new(sent, None),
-            body,
-            value,
-        }),
-        Outcome::other(details),
-    ))
+    let slot = Arc::new(Slot::alone(value));
+    Ok(Reply::new(slot, Outcome::other(details)))
 }
 
 /// What a call that changes something invalidates when it has ended, however it ends: after an error, a spent limit or a

@@ -109,12 +109,12 @@ impl MemoryStore {
         self.0.too_large.load(Ordering::Relaxed)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn look_up(&self, key: &Key, now: Moment) -> Option<Entry> {
-        let entry = self.0.cache.get(&Probe(key))?;
+        let found = self.0.cache.get(&Probe(key));
         match self.0.time_to_live {
-            None => Some(entry),
-            Some(life) => self.unless_too_old(key, entry, now, life),
+            None => found,
+            Some(life) => self.unless_too_old(key, found?, now, life),
         }
     }
 
