@@ -5,6 +5,7 @@ use std::{
     fmt,
     future::{Future, IntoFuture, ready as at_once},
     marker::PhantomData,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context as Poller, Poll, ready},
@@ -17,8 +18,7 @@ use crate::{
     args::Args,
     context::Context,
     driver,
-    engine::Engine,
-    entry::Slot,
+    engine::{Engine, Hit},
     error::CallError,
     explain::explain,
     invalidate::Force,
@@ -206,19 +206,9 @@ where
         if self.options.is_none()
             && let Some(hit) = self.engine.hit(self.method, &self.args)
         {
-            return CallFuture {
-                slot: Some(hit.slot),
-                age: hit.age,
-                fresh_for: hit.fresh_for,
-                pending: None,
-            };
+            return CallFuture(State::Hit(hit));
         }
-        CallFuture {
-            slot: None,
-            age: 0,
-            fresh_for: 0,
-            pending: Some(self.wait()),
-        }
+        CallFuture(State::Pending(self.wait()))
     }
 }
 
@@ -255,12 +245,12 @@ impl<T, P, K> fmt::Debug for Call<'_, T, P, K> {
 /// The future of a call's answer. Dropping it abandons the call; what a cached call has sent goes on and fills the
 /// cache all the same.
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct CallFuture<T> {
-    /// A hit, with its age and its freshness in nanoseconds.
-    slot: Option<Arc<Slot<T>>>,
-    age: u64,
-    fresh_for: u64,
-    pending: Option<Pending<T>>,
+pub struct CallFuture<T>(State<T>);
+
+enum State<T> {
+    Hit(Hit<T>),
+    Pending(Pending<T>),
+    Done,
 }
 
 type Pending<T> = Pin<Box<dyn Future<Output = Result<Reply<T>, CallError>> + Send>>;
@@ -273,11 +263,11 @@ impl<T> Future for CallFuture<T> {
 
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Poller<'_>) -> Poll<Self::Output> {
-        if self.slot.is_some()
+        if matches!(self.0, State::Hit(_))
             && (is_free_of_charge() || has_its_turn(cx))
-            && let Some(slot) = self.slot.take()
+            && let State::Hit(Hit { slot, age, fresh_for }) = mem::replace(&mut self.0, State::Done)
         {
-            return Poll::Ready(Ok(Reply::new(slot, Outcome::hit(self.age, self.fresh_for))));
+            return Poll::Ready(Ok(Reply::new(slot, Outcome::hit(age, fresh_for))));
         }
         self.poll_pending(cx)
     }
@@ -287,11 +277,11 @@ impl<T> CallFuture<T> {
     /// Kept out of line, so that the hit stays small.
     #[inline(never)]
     fn poll_pending(&mut self, cx: &mut Poller<'_>) -> Poll<Result<Reply<T>, CallError>> {
-        let Some(pending) = &mut self.pending else {
+        let State::Pending(pending) = &mut self.0 else {
             return Poll::Pending; // a hit that waits for its turn, or a future that was polled after its end
         };
         let result = ready!(pending.as_mut().poll(cx));
-        self.pending = None;
+        self.0 = State::Done;
         Poll::Ready(result)
     }
 }
@@ -321,10 +311,10 @@ fn has_its_turn(cx: &mut Poller<'_>) -> bool {
 
 impl<T> fmt::Debug for CallFuture<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match (&self.slot, &self.pending) {
-            (Some(_), _) => "CallFuture(hit)",
-            (None, Some(_)) => "CallFuture(pending)",
-            (None, None) => "CallFuture(done)",
+        f.write_str(match self.0 {
+            State::Hit(_) => "CallFuture(hit)",
+            State::Pending(_) => "CallFuture(pending)",
+            State::Done => "CallFuture(done)",
         })
     }
 }
