@@ -103,11 +103,13 @@ impl Calls {
         })
     }
 
-    /// Registers a request, or says why it can't be sent now.
-    pub(crate) fn begin(&self) -> Result<Waiting<'_>, TransportError> {
+    /// Registers a request, or says why it can't be sent now. One that the link gets at once may be
+    /// [handed over](Waiting::hand_over) right here.
+    pub(crate) fn begin(&self, handed_over: bool) -> Result<Waiting<'_>, TransportError> {
         // 122 random bits from the system: who knows one request's id must not be able to answer another's.
         let id = Uuid::new_v4();
         let (sender, answer) = oneshot::channel();
+        let unwritten_since = handed_over.then(Instant::now);
         let mut table = self.lock();
         let link = match &table.gate {
             Gate::Open(link) => link.clone(),
@@ -121,7 +123,7 @@ impl Calls {
         }
         let slot = Slot {
             answer: sender,
-            unwritten_since: None,
+            unwritten_since,
             confirmed: false,
         };
         table.waiting.insert(id.as_u128(), slot);
@@ -130,7 +132,7 @@ impl Calls {
             id,
             link,
             answer,
-            handed_over: false,
+            handed_over,
         })
     }
 

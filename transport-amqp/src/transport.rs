@@ -129,9 +129,13 @@ impl Transport for AmqpTransport {
             return Err(TransportError::RequestTooLarge { bytes, limit });
         }
         headers::check(&request.headers).map_err(|error| TransportError::other(error, Delivery::NotSent))?;
-        let mut waiting = calls.begin()?;
-        let room = self.inner.room(bytes + BESIDE_BODY, &mut waiting).await?;
-        waiting.hand_over();
+        let bytes = u32::try_from(bytes + BESIDE_BODY).unwrap_or(u32::MAX);
+        let room = self.inner.unsent.clone().try_acquire_many_owned(bytes).ok();
+        let mut waiting = calls.begin(room.is_some())?;
+        let room = match room {
+            Some(room) => room,
+            None => self.inner.room(bytes, &mut waiting).await?,
+        };
         waiting.link.publish(Outgoing {
             route: request.route,
             body: request.body,
@@ -203,16 +207,12 @@ impl EventSource for AmqpTransport {
 }
 
 impl Inner {
-    /// Waits until the requests in front of this one are written.
+    /// Waits until the requests in front of this one are written, and hands it over.
     async fn room(
         &self,
-        bytes: usize,
+        bytes: u32,
         waiting: &mut Waiting<'_>,
     ) -> Result<OwnedSemaphorePermit, TransportError> {
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        if let Ok(room) = self.unsent.clone().try_acquire_many_owned(bytes) {
-            return Ok(room);
-        }
         let after = self.settings.send_timeout;
         let timed_out = TransportError::Timeout {
             timer: Timer::SendTimeout,
@@ -229,7 +229,9 @@ impl Inner {
                 },
             }
         };
-        Box::pin(room).await // in a box, or every request would keep a place for what few need
+        let room = Box::pin(room).await?; // in a box, or every request would keep a place for what few need
+        waiting.hand_over();
+        Ok(room)
     }
 }
 
