@@ -1,7 +1,7 @@
 //! The publish channel: messages out in order, and what the broker says of each.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -85,14 +85,10 @@ impl Unconfirmed {
 
     /// The last message was not even queued.
     fn take_back(&self, error: &Error) {
-        let taken = {
-            let mut tags = self.lock();
-            let last = tags.last;
-            tags.take(last, false)
-        };
-        for ticket in taken {
-            ticket.failed(Delivery::NotSent, error.to_string());
-        }
+        let mut tags = self.lock();
+        let last = tags.last;
+        let taken = tags.take(last, false);
+        taken.for_each(|ticket| ticket.failed(Delivery::NotSent, error.to_string()));
     }
 
     /// Up to where messages are in amqprs's queue: what is queued now comes behind them.
@@ -103,12 +99,14 @@ impl Unconfirmed {
     /// The broker has read what was queued before the mark. When the socket took it, amqprs doesn't say.
     pub(crate) fn read_up_to(&self, mark: u64) {
         let mut tags = self.lock();
-        let read = tags.waiting.range_mut(..=mark);
+        let read = tags.up_to(mark);
+        let read = tags.waiting.range_mut(..read);
         read.for_each(|(_, ticket)| ticket.written());
     }
 
-    fn take(&self, tag: u64, multiple: bool) -> Vec<Ticket> {
-        self.lock().take(tag, multiple)
+    /// Ends what a confirm is about.
+    fn end(&self, tag: u64, multiple: bool, how: fn(Ticket)) {
+        self.lock().take(tag, multiple).for_each(how);
     }
 
     fn lock(&self) -> MutexGuard<'_, Tags<Ticket>> {
@@ -116,33 +114,38 @@ impl Unconfirmed {
     }
 }
 
-/// What waits for confirms, by delivery tag.
+/// What waits for confirms.
 struct Tags<T> {
     /// The broker counts the messages of a channel from 1, and so do we.
     last: u64,
     /// The last one that is in amqprs's queue.
     queued: u64,
-    waiting: BTreeMap<u64, T>,
+    /// By delivery tag, in their order. Confirms come from the front, or nearly.
+    waiting: VecDeque<(u64, T)>,
 }
 
 impl<T> Tags<T> {
     fn expect(&mut self, what: T) {
         self.last += 1;
-        self.waiting.insert(self.last, what);
+        self.waiting.push_back((self.last, what));
     }
 
     /// What a confirm is about: one message; or, with `multiple`, all up to it, or all if the tag is 0.
-    fn take(&mut self, tag: u64, multiple: bool) -> Vec<T> {
-        if !multiple {
-            return self.waiting.remove(&tag).into_iter().collect();
-        }
-        let later = match tag.checked_add(1) {
-            Some(next) if tag > 0 => self.waiting.split_off(&next),
-            _ => BTreeMap::new(),
+    fn take(&mut self, tag: u64, multiple: bool) -> impl Iterator<Item = T> {
+        let end = match (multiple, tag) {
+            (true, 0) => self.waiting.len(),
+            _ => self.up_to(tag),
         };
-        std::mem::replace(&mut self.waiting, later)
-            .into_values()
-            .collect()
+        let start = match multiple {
+            true => 0,
+            false => self.up_to(tag.saturating_sub(1)),
+        };
+        self.waiting.drain(start..end).map(|(_, what)| what)
+    }
+
+    /// How many have this tag or one before it.
+    fn up_to(&self, tag: u64) -> usize {
+        self.waiting.partition_point(|(waiting, _)| *waiting <= tag)
     }
 }
 
@@ -151,7 +154,7 @@ impl<T> Default for Tags<T> {
         Self {
             last: 0,
             queued: 0,
-            waiting: BTreeMap::new(),
+            waiting: VecDeque::new(),
         }
     }
 }
@@ -190,13 +193,13 @@ impl ChannelCallback for Verdicts {
     }
 
     async fn publish_ack(&mut self, _: &Channel, ack: Ack) {
-        let confirmed = self.unconfirmed.take(ack.delivery_tag(), ack.mutiple());
-        confirmed.into_iter().for_each(Ticket::confirmed);
+        self.unconfirmed
+            .end(ack.delivery_tag(), ack.mutiple(), Ticket::confirmed);
     }
 
     async fn publish_nack(&mut self, _: &Channel, nack: Nack) {
-        let refused = self.unconfirmed.take(nack.delivery_tag(), nack.multiple());
-        refused.into_iter().for_each(Ticket::rejected);
+        self.unconfirmed
+            .end(nack.delivery_tag(), nack.multiple(), Ticket::rejected);
     }
 
     async fn publish_return(&mut self, _: &Channel, _: Return, properties: BasicProperties, _: Vec<u8>) {
@@ -227,6 +230,12 @@ fn properties(message: &Outgoing, reply_to: &str) -> BasicProperties {
 mod tests {
     use super::*;
 
+    impl Tags<char> {
+        fn taken(&mut self, tag: u64, multiple: bool) -> String {
+            self.take(tag, multiple).collect()
+        }
+    }
+
     fn five() -> Tags<char> {
         let mut tags = Tags::default();
         "abcde".chars().for_each(|what| tags.expect(what));
@@ -236,22 +245,22 @@ mod tests {
     #[test]
     fn a_confirm_is_for_one_message_or_for_all_up_to_it() {
         let mut tags = five();
-        assert_eq!(tags.take(2, false), ['b']);
-        assert!(tags.take(2, false).is_empty(), "a second one is for nobody");
-        assert_eq!(tags.take(3, true), ['a', 'c']);
-        assert!(tags.take(3, true).is_empty());
-        assert!(tags.take(9, false).is_empty(), "for a message that never was");
+        assert_eq!(tags.taken(2, false), "b");
+        assert_eq!(tags.taken(2, false), "", "a second one is for nobody");
+        assert_eq!(tags.taken(3, true), "ac");
+        assert_eq!(tags.taken(3, true), "");
+        assert_eq!(tags.taken(9, false), "", "for a message that never was");
         tags.expect('f');
-        assert_eq!(tags.take(u64::MAX, true), ['d', 'e', 'f']);
+        assert_eq!(tags.taken(u64::MAX, true), "def");
         assert!(tags.waiting.is_empty());
     }
 
     #[test]
     fn zero_is_all_of_them() {
         let mut tags = five();
-        assert!(tags.take(0, false).is_empty());
-        assert_eq!(tags.take(0, true).len(), 5);
+        assert_eq!(tags.taken(0, false), "");
+        assert_eq!(tags.taken(0, true), "abcde");
         tags.expect('f');
-        assert_eq!(tags.take(6, false), ['f'], "the count goes on");
+        assert_eq!(tags.taken(6, false), "f", "the count goes on");
     }
 }
