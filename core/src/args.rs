@@ -81,8 +81,11 @@ impl<P: Serialize, K: Serialize> IntoArgs for Args<P, K> {
 }
 
 macro_rules! positional {
-    ($([$($generics:tt)*] $type:ty),* $(,)?) => {$(
-        impl<$($generics)*> IntoArgs for $type {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> IntoArgs for $type
+        where
+            Self: Serialize,
+        {
             type Positional = Self;
             type Keyword = NoKeywords;
 
@@ -90,24 +93,24 @@ macro_rules! positional {
                 Args::new(self)
             }
         }
-    )*};
+    };
 }
 
-positional! {
-    [] (),
-    [T: Serialize] Vec<T>,
-    [T: Serialize] &[T],
-    [A: Serialize] (A,),
-    [A: Serialize, B: Serialize] (A, B),
-    [A: Serialize, B: Serialize, C: Serialize] (A, B, C),
-    [A: Serialize, B: Serialize, C: Serialize, D: Serialize] (A, B, C, D),
-    [A: Serialize, B: Serialize, C: Serialize, D: Serialize, E: Serialize] (A, B, C, D, E),
-    [A: Serialize, B: Serialize, C: Serialize, D: Serialize, E: Serialize, F: Serialize] (A, B, C, D, E, F),
-    [A: Serialize, B: Serialize, C: Serialize, D: Serialize, E: Serialize, F: Serialize, G: Serialize]
-        (A, B, C, D, E, F, G),
-    [A: Serialize, B: Serialize, C: Serialize, D: Serialize, E: Serialize, F: Serialize, G: Serialize, H: Serialize]
-        (A, B, C, D, E, F, G, H),
+positional!([]());
+positional!([T] Vec<T>);
+positional!([T] & [T]);
+positional!([T, const N: usize] [T; N]);
+
+/// Of so many types, and of fewer.
+macro_rules! tuples {
+    () => {};
+    ($first:ident $($rest:ident)*) => {
+        positional!([$first, $($rest),*] ($first, $($rest,)*));
+        tuples!($($rest)*);
+    };
 }
+
+tuples!(A B C D E F G H I J K L M N O P);
 
 /// No keyword arguments: an empty map.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -250,6 +253,9 @@ mod tests {
         assert_eq!(json((1, "two")), r#"[1,"two"]{}"#);
         assert_eq!(json(vec![1, 2]), "[1,2]{}");
         assert_eq!(json(&[1, 2][..]), "[1,2]{}");
+        assert_eq!(json([1, 2]), "[1,2]{}");
+        let sixteen = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, "16");
+        assert_eq!(json(sixteen), r#"[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"16"]{}"#);
         let keywords = std::collections::BTreeMap::from([("limit", 50)]);
         assert_eq!(
             json(Args::new((1,)).with_keywords(&keywords)),
