@@ -25,6 +25,8 @@ pub(super) struct Encoder {
     /// The entries of the maps that are being written.
     pub(super) entries: Vec<Span>,
     scratch: Vec<u8>,
+    /// Why an item of what is being written can't be.
+    failed: Option<NoKey>,
 }
 
 /// Why a value has no canonical form.
@@ -52,7 +54,7 @@ pub enum Unkeyable {
 }
 
 /// [`Unkeyable`] in one word, so that it costs nothing to hand on that all is well.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error(transparent)]
 pub(crate) struct NoKey(Box<Unkeyable>);
 
@@ -99,6 +101,7 @@ impl Encoder {
             begins_with: 0,
             entries: Vec::new(),
             scratch: Vec::new(),
+            failed: None,
         }
     }
 
@@ -117,7 +120,6 @@ impl Encoder {
             self.key.bytes.extend_from_slice(bytes);
             self.begins_with = id;
         }
-        self.entries.clear();
     }
 
     /// Whether the buffers are worth keeping. (The scratch has never been larger than the key.)
@@ -188,9 +190,20 @@ impl Encoder {
         self.key.bytes[head..].rotate_right(length);
     }
 
-    /// Brings the entries since `first` into canonical order.
+    /// Notes that an item can't be written.
+    #[cold]
     #[inline(never)]
-    pub(super) fn sort(&mut self, first: usize) -> Done {
+    pub(super) fn fail(&mut self, why: NoKey) -> NoKey {
+        self.failed = Some(why.clone());
+        why
+    }
+
+    /// Brings the entries since `first` into canonical order, if nothing that was written failed.
+    #[inline(never)]
+    pub(super) fn put_in_order(&mut self, first: usize) -> Done {
+        if let Some(why) = &self.failed {
+            return Err(why.clone());
+        }
         let Self {
             key: Key { bytes, .. },
             entries,

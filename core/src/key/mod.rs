@@ -213,8 +213,9 @@ pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
     let buffers = BUFFERS.try_with(Cell::take).ok().flatten();
     let mut encoder = buffers.unwrap_or_else(Encoder::boxed);
     let written = write(&mut encoder, prefix, method, args);
+    let keep = written.is_ok() && encoder.is_small(); // a key that failed may have left something half done
     let shown = f(written.map(|()| Written(&mut encoder.key)));
-    if encoder.is_small() {
+    if keep {
         // Where the thread is ending, they are dropped.
         let _ = BUFFERS.try_with(|buffers| buffers.set(Some(encoder)));
     }

@@ -12,9 +12,9 @@ use super::{
 /// Deepest nesting of arguments.
 const MAX_DEPTH: u16 = 64;
 
-/// Writes one value. What is known of its place when compiling, costs nothing when writing.
+/// Writes one value. What is known of its place when compiling costs nothing when writing.
 pub(super) struct Writer<'a, P> {
-    pub(super) encoder: &'a mut Encoder,
+    encoder: &'a mut Encoder,
     /// How many values it is nested in.
     depth: u16,
     place: PhantomData<P>,
@@ -142,13 +142,25 @@ impl Container<'_> {
     #[inline]
     pub(super) fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.count += 1;
-        self.encoder.room_for(0)?;
+        let room = self.encoder.room_for(0);
+        self.checked(room)?;
         self.write(value)
     }
 
     #[inline]
     fn write<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
-        value.serialize(Writer::<Within>::nested(self.encoder, self.depth))
+        let written = value.serialize(Writer::<Within>::nested(self.encoder, self.depth));
+        self.checked(written)
+    }
+
+    /// What has an item that can't be written ends with that item's error, even if its own `Serialize` goes on. Else values
+    /// that differ in such items would have one key.
+    #[inline]
+    fn checked(&mut self, item: Done) -> Done {
+        item.map_err(|why| {
+            self.sorted = false; // so that its end looks closer
+            self.encoder.fail(why)
+        })
     }
 
     #[inline]
@@ -203,7 +215,7 @@ impl Container<'_> {
     #[inline]
     pub(super) fn finish(self) -> Done {
         if !self.sorted {
-            self.encoder.sort(self.first_entry)?;
+            self.encoder.put_in_order(self.first_entry)?;
         }
         if self.major == MAP {
             self.encoder.entries.truncate(self.first_entry);

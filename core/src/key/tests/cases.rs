@@ -119,55 +119,8 @@ fn types_are_told_apart() {
     assert_eq!(key(()), key(args![]));
 }
 
-fn nested(depth: usize) -> Value {
+pub(super) fn nested(depth: usize) -> Value {
     (0..depth).fold(json!(1), |inner, _| json!([inner]))
-}
-
-/// Proves: 61, K6, K9, K12.
-#[test]
-fn what_has_no_key_says_why() {
-    let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
-    fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
-        written(scope, "m", &args.into_args()).unwrap_err().into()
-    }
-    assert_eq!(why(&scope, (f64::NAN,)), Unkeyable::NotFinite);
-    assert_eq!(why(&scope, (f32::INFINITY,)), Unkeyable::NotFinite);
-    assert_eq!(why(&scope, (nested(64),)), Unkeyable::TooDeep);
-    assert!(written(&scope, "m", &(nested(63),).into_args()).is_ok());
-    assert_eq!(why(&scope, ("x".repeat(16 << 20),)), Unkeyable::TooLarge);
-    assert_eq!(why(&scope, (vec![0u8; 17 << 20],)), Unkeyable::TooLarge);
-    assert_eq!(why(&scope, Args::new("text")), Unkeyable::Shape);
-    assert_eq!(why(&scope, Args::keywords([1])), Unkeyable::Shape);
-    let twice = Shuffled(&[("a".into(), 1), ("b".into(), 2), ("a".into(), 3)]);
-    assert_eq!(why(&scope, Args::keywords(&twice)), Unkeyable::DuplicateKey);
-}
-
-#[test]
-fn positional_arguments_are_a_sequence_and_keywords_a_map_however_they_are_wrapped() {
-    #[derive(Serialize)]
-    struct Wrapped<T>(T);
-    fn positional<T: Serialize>(args: T) -> Result<Key, Unkeyable> {
-        let scope = Prefix::new("", "s", &Context::new(), Vary::default())?;
-        Ok(written(&scope, "m", &Args::new(args))?)
-    }
-    fn keywords<T: Serialize>(args: T) -> Result<Key, Unkeyable> {
-        let scope = Prefix::new("", "s", &Context::new(), Vary::default())?;
-        Ok(written(&scope, "m", &Args::keywords(args))?)
-    }
-    let (one, pair) = (positional((1,)), keywords(BTreeMap::from([("a", 1)])));
-    assert!(one.is_ok() && pair.is_ok());
-    assert!(positional([1]) == one && positional(vec![1]) == one && positional(Some([1])) == one);
-    assert!(positional(Wrapped([1])) == one && positional(Wrapped(Some(&[1]))) == one);
-    assert!(keywords(Some(json!({"a": 1}))) == pair && keywords(Wrapped(json!({"a": 1}))) == pair);
-    let none = positional([0; 0]);
-    assert!(none.is_ok() && positional(()) == none && positional(None::<[u8; 1]>) == none);
-    assert!(keywords(()) == none && keywords(json!({})) == none && keywords(crate::NoKeywords) == none);
-    let refused = Err(Unkeyable::Shape);
-    assert!(positional(1) == refused && positional(-1i8) == refused && positional(1.5) == refused);
-    assert!(positional(1i128) == refused && positional(u128::MAX) == refused && positional('a') == refused);
-    assert!(positional(true) == refused && positional("a") == refused && positional(Shape::Unit) == refused);
-    assert!(positional(json!({})) == refused && positional(Shape::New(7)) == refused);
-    assert!(keywords([1]) == refused && keywords(Some(1)) == refused && keywords(Wrapped("a")) == refused);
 }
 
 #[test]

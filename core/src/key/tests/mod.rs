@@ -3,6 +3,7 @@
 mod cases;
 mod near_misses;
 mod properties;
+mod refused;
 
 use std::collections::{BTreeMap, HashSet};
 
