@@ -84,7 +84,7 @@ impl Clock {
     }
 }
 
-/// Where the coarse clock's zero stands: 36 years after our own, since a paused clock may lie before it.
+/// Where the coarse clock's zero stands: 36 years after our own, since an entry may be older than the machine is up.
 const ORIGIN: u64 = 1 << 60;
 
 fn coarse_now() -> Moment {

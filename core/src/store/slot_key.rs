@@ -44,7 +44,7 @@ impl SlotKey {
     }
 }
 
-/// Calculated anew, which only evictions ask for: eight bytes less per entry.
+/// Calculated anew: puts, evictions and a table that grows ask for it, and hits don't. It would take 8 bytes per entry.
 impl Hash for SlotKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(hash(self.as_bytes()));
@@ -67,9 +67,9 @@ impl Equivalent<SlotKey> for Probe<'_> {
     }
 }
 
-/// Whether they are equal. What most keys are is compared inline, in blocks that overlap: a call in the middle of a look-up
-/// would cost as much as what it compares, since all that the look-up has at hand would be stored before it and loaded
-/// after it.
+/// Whether they are equal. Keys as most are, are compared inline, in blocks that overlap: a call in the middle of a
+/// look-up costs as much as what it compares, since all that the look-up has at hand is stored before it and loaded after
+/// it.
 #[inline(always)]
 fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
