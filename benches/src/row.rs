@@ -104,11 +104,11 @@ impl Row {
     /// Its parts as text: name, ours, peer, value, target, noise, verdict.
     pub fn cells(&self) -> [String; 7] {
         let figure = |value| format!("{} {}", Digits(value), self.unit).trim_end().to_owned();
-        // Shares are compared by their difference, in points.
-        let times = if self.peer.is_some() && self.unit != "%" {
-            "×"
-        } else {
-            ""
+        // Shares are compared by their difference, in points, and so is their noise.
+        let (times, noise) = match self.unit.as_str() {
+            "%" => ("", format!("±{}", Digits(self.value.abs() * self.noise))),
+            _ if self.peer.is_some() => ("×", format!("±{:.0} %", self.noise * 100.0)),
+            _ => ("", format!("±{:.0} %", self.noise * 100.0)),
         };
         let sign = if self.at_most { "≤" } else { "≥" };
         [
@@ -117,7 +117,7 @@ impl Row {
             self.peer.map_or_else(|| "-".to_owned(), figure),
             format!("{}{times}", Digits(self.value)),
             format!("{sign} {} ({})", Digits(self.must), Digits(self.goal)),
-            format!("±{:.0} %", self.noise * 100.0),
+            noise,
             self.verdict().to_owned(),
         ]
     }

@@ -35,7 +35,12 @@ pub(crate) fn serve(uri: &str) -> Result<(), Box<dyn Error>> {
 }
 
 /// Calls per second, median microseconds of a call (one at a time only), microseconds of processor time per call.
-fn measure(client: &RpcClient, in_flight: u64, argument: &str, limit: Duration) -> Result<[f64; 3], Box<dyn Error>> {
+fn measure(
+    client: &RpcClient,
+    in_flight: u64,
+    argument: &str,
+    limit: Duration,
+) -> Result<[f64; 3], Box<dyn Error>> {
     let (began, cpu, mut latencies, mut calls) = (Instant::now(), process_time(), Vec::new(), 0);
     while began.elapsed() < limit {
         let sent = Instant::now();
@@ -50,6 +55,14 @@ fn measure(client: &RpcClient, in_flight: u64, argument: &str, limit: Duration) 
     }
     let (cpu, seconds) = (process_time() - cpu, began.elapsed().as_secs_f64());
     latencies.sort_by(f64::total_cmp);
-    let p50 = if in_flight == 1 { latencies[latencies.len() / 2] } else { f64::NAN };
-    Ok([calls as f64 / seconds, p50, cpu.as_nanos() as f64 / 1000.0 / calls as f64])
+    let p50 = if in_flight == 1 {
+        latencies[latencies.len() / 2]
+    } else {
+        f64::NAN
+    };
+    Ok([
+        calls as f64 / seconds,
+        p50,
+        cpu.as_nanos() as f64 / 1000.0 / calls as f64,
+    ])
 }
