@@ -87,6 +87,7 @@ impl Clock {
 /// Where the coarse clock's zero stands: 36 years after our own, since an entry may be older than the machine is up.
 const ORIGIN: u64 = 1 << 60;
 
+#[inline]
 fn coarse_now() -> Moment {
     let ticks = coarsetime::Instant::now_without_cache_update().as_ticks();
     Moment(ORIGIN + coarsetime::Duration::from_ticks(ticks).as_nanos())
