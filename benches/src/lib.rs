@@ -27,6 +27,7 @@
 )]
 #![allow(missing_debug_implementations, reason = "nobody prints a bench")]
 
+pub mod by_hand;
 mod harness;
 pub mod product;
 pub mod ready;

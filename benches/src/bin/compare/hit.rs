@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nameko_cachetools_benches::{
     KEYS, Rounds, Row, Warm,
+    by_hand::ByHand,
     product::{PRODUCT, Product},
     ready::{self, ReadyKey},
     zipf,
@@ -22,7 +23,7 @@ pub(crate) fn rows() -> Rows {
         zipf(MANY, 1 << 20, 1),
         (1.3, 1.1),
     ));
-    rows.push(large_reply());
+    rows.extend([by_hand(), large_reply()]);
     Ok(rows)
 }
 
@@ -81,6 +82,31 @@ fn bare(start: u64, number: u64, at: &impl Fn(u64, u64) -> u64, get: impl Fn(usi
         last = get(at(n, last) as usize).map_or(0, |product| product.stock.into());
     }
     std::hint::black_box(last);
+}
+
+/// What one would write by hand for this one method does the same, and nothing else.
+fn by_hand() -> Row {
+    let warm = Warm::new::<Product, _>(PRODUCT, KEYS, |n| (n,));
+    let hand = ByHand::new(KEYS);
+    for n in 0..KEYS {
+        hand.put::<Product>(n, serde_json::from_str(PRODUCT).expect("a product"));
+    }
+    let next = |n: u64, last: u64| (n + (last & 0x8000_0000)) % KEYS;
+    let rounds = Rounds::run(
+        51,
+        40_000,
+        &mut [
+            &mut |number| warm.hits(number, |n, last| (next(n, last),), |p: &Product| p.stock.into()),
+            &mut |number| {
+                let hits = hand.hits(number, next, |p: &Product| p.stock.into());
+                std::hint::black_box(warm.runtime.block_on(hits));
+            },
+        ],
+    );
+    let medians = (rounds.median(0), rounds.median(1));
+    Row::ratio("hit, 64 hot keys, against one written by hand", "ns", medians)
+        .measured(rounds.ratio(0, 1))
+        .target(1.1, 1.0)
 }
 
 /// 10 KB of rows cost a hit no more than one row does.
