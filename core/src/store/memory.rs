@@ -31,7 +31,7 @@ use crate::{
 /// Keeps replies in memory, bounded by number, by bytes and, if wanted, by age. Cloning it shares it.
 ///
 /// Under pressure it evicts what was not asked for lately or often (CLOCK-PRO, which resists scans): newcomers have
-/// a twentieth of the room to share until they are asked for, or put, again. A reply that would take more than an eighth
+/// a twenty-fifth of the room to share until they are asked for, or put, again. A reply that would take more than an eighth
 /// of the bytes is not kept, and the one it would have replaced stays. Each entry is charged about
 /// `max_bytes / max_entries` at least, which is how one budget bounds both.
 ///
@@ -59,7 +59,7 @@ const PUT_LOCKS: usize = 16;
 
 /// How much of a full store belongs to what was asked for or put again; the rest is for newcomers. With more, they would
 /// be gone before anybody asks for them a second time; with less, scans would push out what is in use.
-const HOT: f64 = 0.95;
+const HOT: f64 = 0.96;
 
 impl Default for MemoryStore {
     /// 10,000 entries and 64 MiB: small beside a service, large beside what one usually asks for.
