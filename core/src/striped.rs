@@ -7,7 +7,11 @@ use std::{
 
 /// A counter in parts, a cache line each. So many threads have a part of their own, in which they add without a locked
 /// instruction; the others share the rest.
-pub(crate) struct Striped([Stripe; OWNED + SHARED]);
+#[derive(Default)]
+pub(crate) struct Striped {
+    own: [Stripe; OWNED],
+    shared: [Stripe; SHARED],
+}
 
 /// Threads that have a part of their own: one per bit of [`TAKEN`].
 const OWNED: usize = 32;
@@ -19,38 +23,41 @@ const SHARED: usize = 16;
 #[repr(align(128))]
 struct Stripe(AtomicU64);
 
-impl Default for Striped {
-    fn default() -> Self {
-        Self(std::array::from_fn(|_| Stripe::default()))
-    }
-}
-
 impl Striped {
     #[inline]
     pub(crate) fn count(&self) {
-        let place = PLACE.get();
-        match self.0.get(place) {
-            Some(Stripe(own)) if place < OWNED => {
-                own.store(own.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-            }
-            Some(Stripe(shared)) => {
-                shared.fetch_add(1, Ordering::Relaxed);
-            }
-            None => self.count_first(),
+        match self.own.get(PLACE.get()) {
+            Some(Stripe(own)) => own.store(own.load(Ordering::Relaxed) + 1, Ordering::Relaxed),
+            None => self.count_otherwise(),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn count_first(&self) {
-        // Where the thread is ending there is no lease any more.
-        let own = LEASE.try_with(|lease| lease.0).ok().flatten();
-        PLACE.set(own.unwrap_or_else(shared_place));
-        self.count();
+    fn count_otherwise(&self) {
+        match PLACE
+            .get()
+            .checked_sub(OWNED)
+            .and_then(|place| self.shared.get(place))
+        {
+            Some(Stripe(shared)) => {
+                shared.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {
+                // Where the thread is ending there is no lease any more.
+                let own = LEASE.try_with(|lease| lease.0).ok().flatten();
+                PLACE.set(own.unwrap_or_else(shared_place));
+                self.count();
+            }
+        }
     }
 
     pub(crate) fn sum(&self) -> u64 {
-        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
+        self.own
+            .iter()
+            .chain(&self.shared)
+            .map(|stripe| stripe.0.load(Ordering::Relaxed))
+            .sum()
     }
 }
 
