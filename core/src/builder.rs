@@ -192,16 +192,16 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
             .unwrap_or_else(|| AnyStore::new(MemoryStore::default()));
         let time_to_live = store.time_to_live();
         let prefix = |vary| Prefix::new(client.namespace(), &self.service, client.context(), vary);
-        let mut methods = Methods {
-            rule: Rule::new(self.policy, time_to_live, prefix(self.vary.clone())),
-            cached: self.cached,
-            own: self
-                .own
-                .into_iter()
-                .map(|(name, policy)| (name, Rule::new(policy, time_to_live, prefix(self.vary.clone()))))
-                .collect(),
-            setters: self.setters,
-        };
+        let own = self
+            .own
+            .into_iter()
+            .map(|(name, policy)| (name, Rule::new(policy, time_to_live, prefix(self.vary.clone()))));
+        let mut methods = Methods::new(
+            Rule::new(self.policy, time_to_live, prefix(self.vary.clone())),
+            self.cached,
+            own.collect(),
+            self.setters,
+        );
         for (method, vary) in self.varies {
             methods.set_prefix(method, prefix(vary));
         }

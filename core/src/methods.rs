@@ -14,10 +14,12 @@ use crate::{
 pub(crate) struct Methods {
     /// What holds for cached methods that have no rule of their own.
     pub(crate) rule: Rule,
-    pub(crate) cached: Cached,
-    pub(crate) own: Vec<(String, Rule)>,
+    /// Whether it holds for all there are.
+    for_all: bool,
+    cached: Cached,
+    own: Vec<(String, Rule)>,
     /// Methods that change something, and what their change invalidates.
-    pub(crate) setters: Vec<(String, Arc<[Scope]>)>,
+    setters: Vec<(String, Arc<[Scope]>)>,
 }
 
 /// Which methods are cached without being named one by one.
@@ -136,6 +138,21 @@ impl Rule {
 }
 
 impl Methods {
+    pub(crate) fn new(
+        rule: Rule,
+        cached: Cached,
+        own: Vec<(String, Rule)>,
+        setters: Vec<(String, Arc<[Scope]>)>,
+    ) -> Self {
+        Self {
+            for_all: matches!(cached, Cached::All) && own.is_empty() && setters.is_empty(),
+            rule,
+            cached,
+            own,
+            setters,
+        }
+    }
+
     /// Lets the keys of a method begin otherwise. Whether it is cached stays as it is.
     pub(crate) fn set_prefix(&mut self, method: String, prefix: Result<Prefix, Unkeyable>) {
         if let Some((_, rule)) = self.own.iter_mut().find(|(name, _)| *name == method) {
@@ -146,15 +163,16 @@ impl Methods {
                 ..rule.clone()
             };
             self.own.push((method, rule));
+            self.for_all = false;
         }
     }
 
     /// The rule for a method, if it is cached.
     #[inline]
     pub(crate) fn rule(&self, method: &str) -> Option<&Rule> {
-        match (&self.cached, self.own.as_slice(), self.setters.as_slice()) {
-            (Cached::All, [], []) => Some(&self.rule),
-            _ => self.find_rule(method),
+        match self.for_all {
+            true => Some(&self.rule),
+            false => self.find_rule(method),
         }
     }
 
