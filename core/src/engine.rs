@@ -22,7 +22,7 @@ use crate::{
     error::CallError,
     flight::Flights,
     invalidate::{Epochs, Force, Scope, Verdict},
-    key::{Key, Prefix, Unkeyable, Vary, with_key},
+    key::{Key, Prefix, Unkeyable, Vary},
     message::Request,
     methods::{Methods, Rule},
     options::{Mode, Options},
@@ -170,20 +170,22 @@ impl Engine {
         let cache = self.cache.as_ref()?;
         let rule = cache.methods.rule(method).filter(|rule| rule.reads_first)?;
         let prefix = rule.prefix.as_ref().ok()?;
-        with_key(prefix, method, args, |written| {
-            let written = written.ok()?;
+        prefix.with_key(method, args, |written| {
             let now = self.client.clock().now();
             let key = written.hashed();
-            let found = cache.shelf.peek(key, now);
-            let entry = found.as_ref()?; // looked at where it is: moving it takes as long as looking
-            let (sent_at, own) = (entry.sent_at(), entry.fresh_nanos());
+            // Taken apart at once: moving a whole one takes as long as looking.
+            let Entry {
+                sent_at,
+                fresh_for: own,
+                slot,
+            } = cache.shelf.peek(key, now)?;
             let age = now.nanos_since(sent_at);
             let fresh_until = rule.fresh_until(age, key)?;
             // What its service lets live longer than others is left to the long way.
             if age >= own || !cache.epochs.none_since(sent_at) {
                 return None;
             }
-            let slot = found?.downcast::<T>()?;
+            let slot = slot.downcast::<T>()?;
             self.counters.hit();
             let fresh_for = fresh_until.min(own);
             Some(Hit { slot, age, fresh_for })
@@ -243,9 +245,7 @@ impl Engine {
             Ok(prefix) if options.context.is_some() => prefix.with_context(context),
             prefix => prefix.clone(),
         }?;
-        Ok(with_key(&prefix, method, args, |written| {
-            written.map(|key| key.hashed().clone())
-        })?)
+        prefix.key(method, args)
     }
 
     /// What a call of this method invalidates, if it changes something.
@@ -380,7 +380,7 @@ where
     T: DeserializeOwned + Send + Sync + 'static,
 {
     if entry.holds::<T>()
-        && let Some(slot) = entry.clone().downcast()
+        && let Some(slot) = entry.slot.clone().downcast()
     {
         return Ok(slot);
     }

@@ -78,9 +78,10 @@ impl Marks {
 // count of references, which all threads write to.
 #[derive(Clone)]
 pub struct Entry {
-    sent_at: Moment,
-    fresh_for: u64,
-    slot: Arc<dyn Held>,
+    pub(crate) sent_at: Moment,
+    /// In nanoseconds; [`UNSAID`] if nothing was said.
+    pub(crate) fresh_for: u64,
+    pub(crate) slot: Arc<dyn Held>,
 }
 
 impl Entry {
@@ -191,21 +192,9 @@ impl Entry {
         (*self.slot).type_id() == TypeId::of::<Slot<T>>()
     }
 
-    /// The decoded value, if it was decoded to this type.
-    #[inline]
-    pub(crate) fn downcast<T: Send + Sync + 'static>(self) -> Option<Arc<Slot<T>>> {
-        let any: Arc<dyn Any + Send + Sync> = self.slot;
-        any.downcast().ok()
-    }
-
     pub(crate) fn sent(&self) -> Sent {
         let (at, order) = (self.sent_at, self.slot.order());
         Sent { at, order }
-    }
-
-    /// [`fresh_for`](Self::fresh_for) in nanoseconds; of what said nothing, [`UNSAID`].
-    pub(crate) fn fresh_nanos(&self) -> u64 {
-        self.fresh_for
     }
 }
 
@@ -265,11 +254,20 @@ impl<T> Slot<T> {
 struct Undecoded;
 
 /// A [`Slot`] of any type.
-trait Held: Any + Send + Sync {
+pub(crate) trait Held: Any + Send + Sync {
     fn body(&self) -> &Bytes;
     fn tags(&self) -> &[String];
     fn order(&self) -> u64;
     fn value_bytes(&self) -> usize;
+}
+
+impl dyn Held {
+    /// The slot with its decoded value, if that was decoded to this type.
+    #[inline(always)]
+    pub(crate) fn downcast<T: Send + Sync + 'static>(self: Arc<Self>) -> Option<Arc<Slot<T>>> {
+        let any: Arc<dyn Any + Send + Sync> = self;
+        any.downcast().ok()
+    }
 }
 
 impl<T: Send + Sync + 'static> Held for Slot<T> {
@@ -302,10 +300,18 @@ mod tests {
     #[test]
     fn a_value_is_shared_with_its_own_type_only() {
         let entry = entry(7u64);
-        let (one, other) = (entry.clone().downcast::<u64>(), entry.clone().downcast::<u64>());
+        let (one, other) = (
+            entry.slot.clone().downcast::<u64>(),
+            entry.slot.clone().downcast::<u64>(),
+        );
         assert!(Arc::ptr_eq(&one.unwrap(), &other.unwrap()));
-        assert!(entry.holds::<u64>() && !entry.holds::<u32>() && entry.downcast::<u32>().is_none());
-        assert!(Entry::new(Moment::default(), "1").downcast::<u64>().is_none());
+        assert!(entry.holds::<u64>() && !entry.holds::<u32>() && entry.slot.downcast::<u32>().is_none());
+        assert!(
+            Entry::new(Moment::default(), "1")
+                .slot
+                .downcast::<u64>()
+                .is_none()
+        );
     }
 
     /// Proves: 6, S7.

@@ -1,6 +1,7 @@
 //! The identity of a call: what makes two calls the same to the cache.
 
 mod encoder;
+mod ends;
 mod identity;
 mod order;
 mod serializer;
@@ -21,6 +22,7 @@ use std::{
 pub(crate) use encoder::NoKey;
 pub use encoder::Unkeyable;
 use encoder::{ARRAY, Encoder};
+pub(crate) use ends::Ends;
 pub(crate) use identity::Vary;
 use serde::Serialize;
 use writer::{Keywords, Positional, Writer};
@@ -94,14 +96,22 @@ impl fmt::Debug for Key {
 }
 
 /// A key's [`hash64`](Key::hash64), of its canonical form.
-#[inline]
+#[inline(always)]
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     static SEED: OnceLock<foldhash::quality::RandomState> = OnceLock::new();
     #[cold]
     fn sow() -> &'static foldhash::quality::RandomState {
         SEED.get_or_init(Default::default)
     }
-    SEED.get().unwrap_or_else(sow).hash_one(Raw(bytes))
+    let mut state = SEED.get().unwrap_or_else(sow).build_hasher();
+    match Ends::of(bytes) {
+        Some(Ends { first, last }) => {
+            state.write_u128(u128::from_ne_bytes(*first));
+            state.write_u128(u128::from_ne_bytes(*last));
+        }
+        None => state.write(bytes),
+    }
+    state.finish()
 }
 
 /// Bytes hashed without the length that `[u8]` adds: a canonical form is never a prefix of another.
@@ -186,6 +196,74 @@ impl Prefix {
     }
 }
 
+impl Prefix {
+    /// The key of a call.
+    pub(crate) fn key<P: Serialize, K: Serialize>(
+        &self,
+        method: &str,
+        args: &Args<P, K>,
+    ) -> Result<Key, Unkeyable> {
+        struct Alone;
+        let mut encoder = Encoder::new();
+        encoder.key.bytes.reserve(self.start.len() + USUAL);
+        self.write::<_, _, Alone>(&mut encoder, method, args)?;
+        encoder.key.hash = hash(&encoder.key.bytes);
+        Ok(encoder.key)
+    }
+
+    /// The same in buffers of this thread, where a look may be taken at it. Allocates nothing once they have grown. `None` if
+    /// the call has no key, and where a thread is ending.
+    #[inline(always)]
+    pub(crate) fn with_key<P: Serialize, K: Serialize, R, F>(
+        &self,
+        method: &str,
+        args: &Args<P, K>,
+        look: F,
+    ) -> Option<R>
+    where
+        F: FnOnce(Written<'_>) -> Option<R>,
+    {
+        thread_local! {
+            static BUFFERS: Cell<Option<Box<Encoder>>> = const { Cell::new(None) };
+        }
+        let shown = BUFFERS.try_with(|buffers| {
+            // They are missing within a `Serialize` or a store that makes calls of its own.
+            let mut encoder = buffers.take().unwrap_or_else(Encoder::boxed);
+            // A key that failed may have left something half done: its buffers are dropped.
+            self.write::<_, _, F>(&mut encoder, method, args).ok()?;
+            let shown = look(Written(&mut encoder.key));
+            if encoder.is_small() {
+                buffers.set(Some(encoder));
+            }
+            shown
+        });
+        shown.ok().flatten()
+    }
+
+    /// For each type `By` there is a writer of its own, which compilers then make part of whoever calls it.
+    #[inline(always)]
+    fn write<P: Serialize, K: Serialize, By>(
+        &self,
+        encoder: &mut Encoder,
+        method: &str,
+        args: &Args<P, K>,
+    ) -> Result<(), NoKey> {
+        encoder.begin(self.id, &self.start);
+        encoder.text(method);
+        let start = encoder.key.bytes.len();
+        args.positional
+            .serialize(Writer::<Positional<By>>::new(encoder))?;
+        args.keyword.serialize(Writer::<Keywords<By>>::new(encoder))?;
+        if encoder.key.bytes.len() - start > DIGEST_BEYOND {
+            shorten(encoder, start);
+        }
+        Ok(())
+    }
+}
+
+/// Room for a method's name and for arguments as they mostly are, in bytes.
+const USUAL: usize = 64;
+
 /// A key that has its bytes, and not yet its hash. Processors read late what was written just now: whoever has something
 /// else to do, does that first.
 pub(crate) struct Written<'a>(&'a mut Key);
@@ -198,48 +276,6 @@ impl<'a> Written<'a> {
     }
 }
 
-/// Writes the key of a call into buffers of this thread and shows it to `f`. Allocates nothing once they have grown.
-#[inline(always)]
-pub(crate) fn with_key<P: Serialize, K: Serialize, R>(
-    prefix: &Prefix,
-    method: &str,
-    args: &Args<P, K>,
-    f: impl FnOnce(Result<Written<'_>, NoKey>) -> R,
-) -> R {
-    thread_local! {
-        static BUFFERS: Cell<Option<Box<Encoder>>> = const { Cell::new(None) };
-    }
-    // They are missing within a `Serialize` or a store that makes calls of its own, and where the thread is ending.
-    let buffers = BUFFERS.try_with(Cell::take).ok().flatten();
-    let mut encoder = buffers.unwrap_or_else(Encoder::boxed);
-    let written = write(&mut encoder, prefix, method, args);
-    let keep = written.is_ok() && encoder.is_small(); // a key that failed may have left something half done
-    let shown = f(written.map(|()| Written(&mut encoder.key)));
-    if keep {
-        // Where the thread is ending, they are dropped.
-        let _ = BUFFERS.try_with(|buffers| buffers.set(Some(encoder)));
-    }
-    shown
-}
-
-#[inline(always)]
-fn write<P: Serialize, K: Serialize>(
-    encoder: &mut Encoder,
-    prefix: &Prefix,
-    method: &str,
-    args: &Args<P, K>,
-) -> Result<(), NoKey> {
-    encoder.begin(prefix.id, &prefix.start);
-    encoder.text(method);
-    let start = encoder.key.bytes.len();
-    args.positional.serialize(Writer::<Positional>::new(encoder))?;
-    args.keyword.serialize(Writer::<Keywords>::new(encoder))?;
-    if encoder.key.bytes.len() - start > DIGEST_BEYOND {
-        shorten(encoder, start);
-    }
-    Ok(())
-}
-
 /// Replaces long arguments by their digest. An array of six items can't be taken for one of seven.
 #[cold]
 fn shorten(encoder: &mut Encoder, start: usize) {
@@ -248,4 +284,5 @@ fn shorten(encoder: &mut Encoder, start: usize) {
     encoder.key.bytes[0] = ARRAY | 6;
     encoder.begins_with = 0;
     encoder.byte_string(digest.as_bytes());
+    encoder.key.bytes.shrink_to_fit();
 }

@@ -33,17 +33,17 @@ impl Place for Within {
     const MAJOR: Option<u8> = None;
 }
 
-/// The positional arguments: a sequence.
-pub(super) struct Positional;
+/// The positional arguments: a sequence. For each type `By` they are a place of their own.
+pub(super) struct Positional<By>(PhantomData<By>);
 
-impl Place for Positional {
+impl<By> Place for Positional<By> {
     const MAJOR: Option<u8> = Some(ARRAY);
 }
 
 /// The keyword arguments: a map.
-pub(super) struct Keywords;
+pub(super) struct Keywords<By>(PhantomData<By>);
 
-impl Place for Keywords {
+impl<By> Place for Keywords<By> {
     const MAJOR: Option<u8> = Some(MAP);
 }
 

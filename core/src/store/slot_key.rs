@@ -4,7 +4,7 @@ use std::hash::{Hash, Hasher};
 
 use quick_cache::Equivalent;
 
-use crate::key::{Key, hash};
+use crate::key::{Ends, Key, hash};
 
 /// A key as the cache holds it: short ones inline, so that comparing them touches no other memory.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,31 +75,14 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    if a.len() > 32 {
-        return same_long(a, b);
-    }
     match (Ends::of(a), Ends::of(b)) {
         (Some(a), Some(b)) => a.first == b.first && a.last == b.last,
-        _ => a.iter().eq(b),
-    }
-}
-
-/// The first and the last 16 bytes.
-struct Ends<'a> {
-    first: &'a [u8; 16],
-    last: &'a [u8; 16],
-}
-
-impl<'a> Ends<'a> {
-    #[inline(always)]
-    fn of(bytes: &'a [u8]) -> Option<Self> {
-        let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
-        Some(Self { first, last })
+        _ => same_otherwise(a, b),
     }
 }
 
 #[inline(never)]
-fn same_long(a: &[u8], b: &[u8]) -> bool {
+fn same_otherwise(a: &[u8], b: &[u8]) -> bool {
     a == b
 }
 

@@ -20,15 +20,16 @@ fn canonical<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, Unkeyable> {
     Ok(encoder.key.bytes)
 }
 
-/// The key of a call.
+/// The key of a call, which is the same both ways.
 fn written<P: Serialize, K: Serialize>(
     scope: &Prefix,
     method: &str,
     args: &Args<P, K>,
-) -> Result<Key, NoKey> {
-    with_key(scope, method, args, |written| {
-        written.map(|key| key.hashed().clone())
-    })
+) -> Result<Key, Unkeyable> {
+    let key = scope.key(method, args);
+    let shown = scope.with_key(method, args, |key| Some(key.hashed().clone()));
+    assert!(shown.as_ref() == key.as_ref().ok());
+    key
 }
 
 /// The slow way: a value tree, maps sorted by their encoded keys.

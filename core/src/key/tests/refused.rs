@@ -9,7 +9,7 @@ use super::{cases::nested, *};
 fn what_has_no_key_says_why() {
     let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
     fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
-        written(scope, "m", &args.into_args()).unwrap_err().into()
+        written(scope, "m", &args.into_args()).unwrap_err()
     }
     assert_eq!(why(&scope, (f64::NAN,)), Unkeyable::NotFinite);
     assert_eq!(why(&scope, (f32::INFINITY,)), Unkeyable::NotFinite);
@@ -34,11 +34,11 @@ fn positional_arguments_are_a_sequence_and_keywords_a_map_however_they_are_wrapp
     }
     fn positional<T: Serialize>(args: T) -> Result<Key, Unkeyable> {
         let scope = Prefix::new("", "s", &Context::new(), Vary::default())?;
-        Ok(written(&scope, "m", &Args::new(args))?)
+        written(&scope, "m", &Args::new(args))
     }
     fn keywords<T: Serialize>(args: T) -> Result<Key, Unkeyable> {
         let scope = Prefix::new("", "s", &Context::new(), Vary::default())?;
-        Ok(written(&scope, "m", &Args::keywords(args))?)
+        written(&scope, "m", &Args::keywords(args))
     }
     let (one, pair) = (positional((1,)), keywords(BTreeMap::from([("a", 1)])));
     assert!(one.is_ok() && pair.is_ok());
@@ -75,7 +75,7 @@ impl<T: Serialize> Serialize for Lax<T> {
 fn what_can_not_be_written_makes_no_key_even_if_its_own_serialize_goes_on() {
     let scope = Prefix::new("", "s", &Context::new(), Vary::default()).unwrap();
     fn why<A: IntoArgs>(scope: &Prefix, args: A) -> Unkeyable {
-        written(scope, "m", &args.into_args()).unwrap_err().into()
+        written(scope, "m", &args.into_args()).unwrap_err()
     }
     let deep = |end: u8| (0..70).fold(json!(end), |value, _| json!([value]));
     for end in [1, 2] {
