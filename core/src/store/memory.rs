@@ -21,7 +21,7 @@ use super::{
     slot_key::{Probe, SlotKey},
 };
 use crate::{
-    clock::Moment,
+    clock::{Moment, saturated},
     entry::Entry,
     error::StoreError,
     key::{ByKey, Key},
@@ -50,6 +50,8 @@ struct Inner {
     weigh: Weigh,
     max_entry_weight: u64,
     time_to_live: Option<Duration>,
+    /// The same in nanoseconds.
+    life: u64,
     too_large: AtomicU64,
     /// One of these is held while an entry is put, by its key.
     puts: [Mutex<()>; PUT_LOCKS],
@@ -111,18 +113,17 @@ impl MemoryStore {
 
     #[inline(always)]
     pub(super) fn look_up(&self, key: &Key, now: Moment) -> Option<Entry> {
-        let found = self.0.cache.get(&Probe(key));
-        match self.0.time_to_live {
-            None => found,
-            Some(life) => self.unless_too_old(key, found?, now, life),
-        }
-    }
-
-    #[inline(never)]
-    fn unless_too_old(&self, key: &Key, entry: Entry, now: Moment, life: Duration) -> Option<Entry> {
-        if entry.age(now) < life {
+        let entry = self.0.cache.get(&Probe(key))?;
+        if now.nanos_since(entry.sent_at) < self.0.life {
             return Some(entry);
         }
+        self.forget_too_old(key, entry);
+        None
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget_too_old(&self, key: &Key, entry: Entry) {
         // Letting go of a value runs its owner's code: the call goes on, whatever that does.
         let let_go = catch_unwind(AssertUnwindSafe(|| {
             self.0.cache.remove_if(&Probe(key), |there| there.is(&entry));
@@ -131,7 +132,6 @@ impl MemoryStore {
         if let_go.is_err() {
             tracing::warn!("a cached value panicked when it was dropped, too old to answer with");
         }
-        None
     }
 
     pub(super) fn insert(&self, key: &Key, entry: Entry) -> Put {
@@ -266,6 +266,7 @@ impl MemoryStoreBuilder {
             weigh,
             max_entry_weight,
             time_to_live: self.time_to_live,
+            life: self.time_to_live.map_or(u64::MAX, saturated),
             too_large: AtomicU64::new(0),
             puts: Default::default(),
         }))
