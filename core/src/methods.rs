@@ -39,10 +39,12 @@ pub(crate) struct Rule {
     pub(crate) fresh_for: Duration,
     /// The same in nanoseconds.
     fresh_nanos: u64,
-    /// By how much less an entry may be fresh, at most.
-    jitter: Duration,
-    /// What is younger, in nanoseconds, is served without asking the policy.
+    /// By how much less an entry may be fresh, at most, in nanoseconds.
+    jitter: u64,
+    /// What is younger, in nanoseconds, is served without asking the policy, whatever its key.
     served_below: u64,
+    /// The same, if its freshness doesn't depend on the key at all.
+    all_alike_below: u64,
     /// What keys begin with.
     pub(crate) prefix: Result<Prefix, Unkeyable>,
 }
@@ -55,14 +57,12 @@ impl Rule {
     ) -> Self {
         let fresh_for = policy.fresh_for().min(time_to_live.unwrap_or(Duration::MAX));
         let jitter = policy.jitter();
-        let served_below = if jitter.is_zero() {
-            policy.serves_below()
-        } else {
-            Duration::ZERO // each key has an end of its own
-        };
+        let served_below = policy.serves_below().min(policy.fresh_for());
+        let served_below = saturated(served_below.saturating_sub(jitter));
         Self {
-            jitter,
-            served_below: saturated(served_below),
+            jitter: saturated(jitter),
+            served_below,
+            all_alike_below: if jitter.is_zero() { served_below } else { 0 },
             reads_first: policy.reads_first(),
             fresh_for,
             fresh_nanos: saturated(fresh_for),
@@ -74,18 +74,21 @@ impl Rule {
     /// Until which age an entry of this key and age is fresh, in nanoseconds; `None`: it is not to be served as it is.
     #[inline]
     pub(crate) fn fresh_until(&self, age: u64, key: &Key) -> Option<u64> {
-        if age < self.served_below {
+        if age < self.all_alike_below {
             Some(self.fresh_nanos)
         } else {
-            self.fresh_until_as_planned(age, key)
+            self.fresh_until_of(age, key)
         }
     }
 
     #[inline(never)]
-    fn fresh_until_as_planned(&self, age: u64, key: &Key) -> Option<u64> {
-        let early = self.early(key);
-        let planned = self.plan_early(Duration::from_nanos(age), early);
-        (planned == Plan::Serve).then(|| self.fresh_nanos.saturating_sub(saturated(early)))
+    fn fresh_until_of(&self, age: u64, key: &Key) -> Option<u64> {
+        let early = self.early_nanos(key);
+        let is_served = age < self.served_below || {
+            let (age, early) = (Duration::from_nanos(age), Duration::from_nanos(early));
+            self.plan_early(age, early) == Plan::Serve
+        };
+        is_served.then(|| self.fresh_nanos.saturating_sub(early))
     }
 
     /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
@@ -95,7 +98,7 @@ impl Rule {
 
     fn plan_early(&self, age: Duration, early: Duration) -> Plan {
         let plan = self.policy.plan(age);
-        if plan != Plan::Serve || self.jitter.is_zero() {
+        if plan != Plan::Serve || self.jitter == 0 {
             return plan;
         }
         let end = self.policy.fresh_for();
@@ -129,10 +132,14 @@ impl Rule {
 
     /// By how much less than `fresh_for` an entry of this key is fresh.
     pub(crate) fn early(&self, key: &Key) -> Duration {
-        if self.jitter.is_zero() {
-            Duration::ZERO
+        Duration::from_nanos(self.early_nanos(key))
+    }
+
+    fn early_nanos(&self, key: &Key) -> u64 {
+        if self.jitter == 0 {
+            0
         } else {
-            self.jitter.mul_f64(key.spread())
+            (self.jitter as f64 * key.spread()) as u64
         }
     }
 }
@@ -195,5 +202,32 @@ impl Methods {
             .iter()
             .find(|(name, _)| name == method)
             .map(|(_, scopes)| scopes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{CacheFirst, Context, key::Vary};
+
+    proptest! {
+        /// What hits take a short way for is what the policy plans.
+        #[test]
+        fn an_entry_is_a_hit_where_the_plan_is_to_serve(
+            fresh in 0..1000u64, jitter in 0.0..=1.0f64, life in proptest::option::of(0..1000u64), age in 0..1000u64, n: u64,
+        ) {
+            let nanos = Duration::from_nanos;
+            let prefix = Prefix::new("", "s", &Context::new(), Vary::default());
+            for jitter in [0.0, jitter] {
+                let policy = CacheFirst::fresh_for(nanos(fresh)).jitter(jitter);
+                let rule = Rule::new(policy, life.map(nanos), prefix.clone());
+                let key = Key::from_bytes(n.to_be_bytes());
+                let planned = rule.plan(nanos(age), &key) == Plan::Serve;
+                let end = fresh.min(life.unwrap_or(fresh)).saturating_sub(rule.early_nanos(&key));
+                prop_assert_eq!(rule.fresh_until(age, &key), planned.then_some(end));
+            }
+        }
     }
 }
