@@ -29,8 +29,26 @@ pub(crate) struct Negatives(Mutex<Words>);
 #[derive(Default)]
 struct Words {
     by_key: HashMap<[u8; 32], Word>,
-    /// The latest good answer that found no room.
+    /// The latest good answer that found no room, or had to make some.
     unremembered: Option<Sent>,
+}
+
+impl Words {
+    /// Drops what is over and, if that is not enough, good answers, which are here for the sake of order alone: there
+    /// are many more of them than of others.
+    fn make_room(&mut self, now: Moment) {
+        self.by_key.retain(|_, word| now < word.until);
+        if self.by_key.len() < MOST {
+            return;
+        }
+        let unremembered = &mut self.unremembered;
+        self.by_key.retain(|_, word| {
+            if word.negative.is_none() {
+                *unremembered = (*unremembered).max(Some(word.sent));
+            }
+            word.negative.is_some()
+        });
+    }
 }
 
 /// The latest answer to one call. Good ones are noted too: an older negative one, still on its way, must not follow.
@@ -76,7 +94,7 @@ impl Negatives {
             return;
         }
         if words.by_key.len() >= MOST && !words.by_key.contains_key(&digest) {
-            words.by_key.retain(|_, word| now < word.until);
+            words.make_room(now);
         }
         let has_room = words.by_key.len() < MOST || words.by_key.contains_key(&digest);
         match error {
@@ -217,7 +235,25 @@ mod tests {
             negatives.get(&key(MOST), Clock::Tokio.now()).is_none(),
             "a later one was good"
         );
-        note(&negatives, MOST, Some(&gone()), Sent::now(Clock::Tokio));
-        assert_eq!(negatives.lock().by_key.len(), 1, "what is over makes room");
+        (0..2).for_each(|n| note(&negatives, MOST + n, Some(&gone()), Sent::now(Clock::Tokio)));
+        assert_eq!(negatives.lock().by_key.len(), 2, "what is over makes room");
+    }
+
+    /// Good answers took all places, as there are many more of them, and no error was remembered any more.
+    #[tokio::test(start_paused = true)]
+    async fn good_answers_leave_room_for_others_and_still_count() {
+        let (negatives, older) = (Negatives::default(), Sent::now(Clock::Tokio));
+        (0..3 * MOST).for_each(|n| note(&negatives, n, None, Sent::now(Clock::Tokio)));
+        assert!(negatives.lock().by_key.len() <= MOST);
+        note(&negatives, 0, Some(&gone()), older);
+        assert!(
+            negatives.get(&key(0), older.moment()).is_none(),
+            "a later one was good"
+        );
+        for n in [0, MOST] {
+            let sent = Sent::now(Clock::Tokio);
+            note(&negatives, n, Some(&gone()), sent);
+            assert!(negatives.get(&key(n), sent.moment()).is_some(), "{n}");
+        }
     }
 }
