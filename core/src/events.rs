@@ -1,6 +1,9 @@
 //! nameko's events: what services tell everybody who wants to know.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -152,7 +155,8 @@ impl Listener {
     /// A listener, and the end to tell it through. For implementors of [`EventSource`].
     pub fn pair() -> (Teller, Self) {
         let (told, heard) = mpsc::channel(Self::BACKLOG + 1); // and a gap
-        (Teller { told }, Self { heard })
+        let turn = Arc::default();
+        (Teller { told, turn }, Self { heard })
     }
 
     /// Waits for the next thing to hear; `None` when the source was closed. Dropping the future loses nothing.
@@ -165,22 +169,30 @@ impl Listener {
 #[derive(Debug, Clone)]
 pub struct Teller {
     told: mpsc::Sender<Heard>,
+    /// Whoever holds it is the only one to look for room and take it.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Teller {
     /// Tells of an event; of a gap instead if the listener is too busy to keep it.
     pub fn event(&self, event: Event) {
-        match self.told.capacity() {
-            0 | 1 => self.gap(),
-            // It fails if nobody listens any more.
-            _ => drop(self.told.try_send(Heard::Event(event))),
-        }
+        self.tell(Heard::Event(event));
     }
 
     /// Tells that events may have been missed.
     pub fn gap(&self) {
+        self.tell(Heard::Gap);
+    }
+
+    fn tell(&self, heard: Heard) {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         // The last place is a gap's: if there is none, a gap is the last thing that waits there already.
-        drop(self.told.try_send(Heard::Gap));
+        let heard = match self.told.capacity() {
+            0 | 1 => Heard::Gap,
+            _ => heard,
+        };
+        // It fails then, and if nobody listens any more.
+        drop(self.told.try_send(heard));
     }
 
     /// Waits until nobody listens any more.
@@ -196,6 +208,8 @@ impl Teller {
 
 #[cfg(test)]
 mod tests {
+    use std::{sync::Barrier, thread};
+
     use super::*;
 
     fn event(n: usize) -> Event {
@@ -226,6 +240,30 @@ mod tests {
         assert_eq!(shown(&mut listener).await, "7");
         drop(teller);
         assert_eq!(shown(&mut listener).await, "end");
+    }
+
+    /// Two took the last two places, and nobody heard that a third event was missed.
+    #[test]
+    fn however_many_tell_at_once_what_is_missed_is_a_gap() {
+        for _ in 0..500 {
+            let (teller, mut listener) = Listener::pair();
+            (1..Listener::BACKLOG).for_each(|n| teller.event(event(n)));
+            let both = Barrier::new(2);
+            thread::scope(|threads| {
+                for _ in 0..2 {
+                    threads.spawn(|| {
+                        both.wait();
+                        teller.event(event(0));
+                    });
+                }
+            });
+            teller.event(event(0));
+            let mut last = None;
+            while let Ok(heard) = listener.heard.try_recv() {
+                last = Some(heard);
+            }
+            assert!(matches!(last, Some(Heard::Gap)), "{last:?}");
+        }
     }
 
     #[tokio::test]
