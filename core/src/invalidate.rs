@@ -12,8 +12,6 @@ use std::{
     sync::{PoisonError, atomic::Ordering},
 };
 
-#[cfg(test)]
-use crate::clock::Clock;
 use crate::{
     clock::Moment,
     entry::Sent,
@@ -98,6 +96,10 @@ struct Barriers {
     latest_tag: Option<Sent>,
     /// For single calls, by their keys' digests, which are short; `everything` stands in place of too many.
     calls: HashMap<[u8; 32], Barrier>,
+    /// For the same, by errors that are answers.
+    errors: HashMap<[u8; 32], Barrier>,
+    /// In place of too many of those. Only what is still on its way is held against it.
+    all_errors: Barrier,
 }
 
 #[derive(Default)]
@@ -155,6 +157,7 @@ impl Epochs {
             service.map(|service| &service.barrier),
             service.and_then(|service| service.methods.get(route.method())),
             barriers.calls.get(&call),
+            barriers.errors.get(&call),
             (!tags.is_empty()).then_some(&barriers.all_tags),
         ];
         let tagged = tags.iter().filter_map(|tag| barriers.tags.get(tag));
@@ -196,6 +199,18 @@ impl Epochs {
         self.raising(now).call(call).raise(now, force);
     }
 
+    /// The same for an error that is an answer. Of those, a service has as many as its callers like: too many must not
+    /// take from the store what has nothing to do with them.
+    pub(crate) fn raise_error(&self, key: &Key, now: Sent) {
+        let call = key.digest();
+        self.raising(now).error(call).raise(now, Force::Hard);
+    }
+
+    /// Whether an answer that comes now may be older than such an error, of which nobody knows any more.
+    pub(crate) fn may_be_denied(&self, sent: Sent) -> bool {
+        !self.none_since(sent.moment()) && self.lock().all_errors.judge(sent) != Verdict::Untouched
+    }
+
     /// The lock, with `latest` raised under it.
     fn raising(&self, now: Sent) -> MutexGuard<'_, Barriers> {
         let barriers = self.lock();
@@ -211,18 +226,27 @@ impl Epochs {
 
 impl Barriers {
     fn tag(&mut self, tag: &str) -> &mut Barrier {
-        if self.tags.len() >= MAX_BARRIERS && !self.tags.contains_key(tag) {
-            merge_older_half(&mut self.tags, &mut self.all_tags);
-        }
-        self.tags.entry(tag.to_owned()).or_default()
+        one_of(&mut self.tags, &mut self.all_tags, tag.to_owned())
     }
 
     fn call(&mut self, call: [u8; 32]) -> &mut Barrier {
-        if self.calls.len() >= MAX_BARRIERS && !self.calls.contains_key(&call) {
-            merge_older_half(&mut self.calls, &mut self.everything);
-        }
-        self.calls.entry(call).or_default()
+        one_of(&mut self.calls, &mut self.everything, call)
     }
+
+    fn error(&mut self, call: [u8; 32]) -> &mut Barrier {
+        one_of(&mut self.errors, &mut self.all_errors, call)
+    }
+}
+
+fn one_of<'a, K: Hash + Eq>(
+    barriers: &'a mut HashMap<K, Barrier>,
+    all: &mut Barrier,
+    key: K,
+) -> &'a mut Barrier {
+    if barriers.len() >= MAX_BARRIERS && !barriers.contains_key(&key) {
+        merge_older_half(barriers, all);
+    }
+    barriers.entry(key).or_default()
 }
 
 fn merge_older_half<K: Hash + Eq>(barriers: &mut HashMap<K, Barrier>, all: &mut Barrier) {
@@ -240,131 +264,4 @@ fn merge_older_half<K: Hash + Eq>(barriers: &mut HashMap<K, Barrier>, all: &mut 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(n: usize) -> Key {
-        Key::from_bytes(n.to_be_bytes())
-    }
-
-    fn sent() -> Sent {
-        Sent::now(Clock::Tokio)
-    }
-
-    fn judge(epochs: &Epochs, sent: Sent, n: usize, tags: &[&str]) -> Verdict {
-        let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        epochs.judge(sent, &key(n), &Route::new("shop", "get").unwrap(), &tags)
-    }
-
-    /// Proves: 3, E10.
-    #[test]
-    fn each_scope_reaches_what_came_before_it_and_nothing_else() {
-        let reaching = [
-            Scope::Everything,
-            Scope::service("shop"),
-            Scope::method("shop", "get"),
-            Scope::tag("a"),
-        ];
-        let missing = [
-            Scope::service("sho"),
-            Scope::method("shop", "ge"),
-            Scope::method("sho", "get"),
-            Scope::tag("b"),
-        ];
-        for (scope, reached) in reaching
-            .iter()
-            .map(|s| (s, true))
-            .chain(missing.iter().map(|s| (s, false)))
-        {
-            for (force, verdict) in [(Force::Hard, Verdict::Gone), (Force::Soft, Verdict::Expired)] {
-                let epochs = Epochs::default();
-                let before = sent();
-                epochs.raise(scope, sent(), force);
-                let expected = if reached { verdict } else { Verdict::Untouched };
-                assert_eq!(judge(&epochs, before, 1, &["a"]), expected, "{scope:?}");
-                assert_eq!(judge(&epochs, sent(), 1, &["a"]), Verdict::Untouched, "{scope:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn hard_wins_over_soft_and_a_later_one_over_an_earlier() {
-        let epochs = Epochs::default();
-        let first = sent();
-        epochs.raise_call(&key(1), sent(), Force::Hard);
-        let second = sent();
-        epochs.raise_call(&key(1), sent(), Force::Soft);
-        assert_eq!(judge(&epochs, first, 1, &[]), Verdict::Gone);
-        assert_eq!(judge(&epochs, second, 1, &[]), Verdict::Expired);
-        assert_eq!(judge(&epochs, first, 2, &[]), Verdict::Untouched);
-    }
-
-    /// Proves: 5, E10.
-    #[tokio::test(start_paused = true)]
-    async fn within_one_moment_the_order_of_events_decides() {
-        let epochs = Epochs::default();
-        let (before, barrier, after) = (sent(), sent(), sent());
-        epochs.raise(&Scope::Everything, barrier, Force::Hard);
-        assert_eq!(judge(&epochs, before, 1, &[]), Verdict::Gone);
-        assert_eq!(judge(&epochs, after, 1, &[]), Verdict::Untouched);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_came_after_the_latest_needs_no_closer_look() {
-        let epochs = Epochs::default();
-        let before = sent();
-        assert!(epochs.none_since(before.moment()));
-        let barrier = sent();
-        epochs.raise(&Scope::tag("a"), barrier, Force::Soft);
-        assert!(!epochs.none_since(before.moment()) && epochs.any_tag_since(before));
-        assert!(!epochs.any_tag_since(barrier), "it is no invalidation of itself");
-        tokio::time::advance(std::time::Duration::from_nanos(1)).await;
-        assert!(epochs.none_since(sent().moment()));
-    }
-
-    /// Proves: 9.
-    #[test]
-    fn barriers_are_bounded_and_never_forgotten() {
-        let epochs = Epochs::default();
-        let old = sent();
-        let mut middle = old;
-        for n in 0..MAX_BARRIERS {
-            epochs.raise_call(&key(n), sent(), Force::Hard);
-            if n == MAX_BARRIERS / 2 {
-                middle = sent();
-            }
-        }
-        assert_eq!(judge(&epochs, old, usize::MAX, &[]), Verdict::Untouched);
-        let young = sent();
-        epochs.raise_call(&key(MAX_BARRIERS), sent(), Force::Soft);
-        assert_eq!(epochs.lock().calls.len(), MAX_BARRIERS / 2);
-        assert_eq!(
-            judge(&epochs, middle, usize::MAX, &[]),
-            Verdict::Untouched,
-            "only the older half counts for all"
-        );
-        for n in [0, 1, MAX_BARRIERS / 2, MAX_BARRIERS - 1] {
-            assert_eq!(judge(&epochs, old, n, &[]), Verdict::Gone, "{n} still counts");
-        }
-        assert_eq!(
-            judge(&epochs, old, usize::MAX, &[]),
-            Verdict::Gone,
-            "as does more than was asked for"
-        );
-        assert_eq!(judge(&epochs, young, 0, &[]), Verdict::Untouched);
-        assert_eq!(judge(&epochs, young, MAX_BARRIERS, &[]), Verdict::Expired);
-
-        let epochs = Epochs::default();
-        for n in 0..MAX_BARRIERS + 1 {
-            epochs.raise(&Scope::tag(n.to_string()), sent(), Force::Soft);
-        }
-        assert_eq!(epochs.lock().tags.len(), MAX_BARRIERS / 2);
-        assert_eq!(judge(&epochs, old, 0, &["0"]), Verdict::Expired);
-        assert_eq!(
-            judge(&epochs, old, 0, &["untold"]),
-            Verdict::Expired,
-            "whatever has a tag"
-        );
-        assert_eq!(judge(&epochs, old, 0, &[]), Verdict::Untouched);
-    }
-}
+mod tests;

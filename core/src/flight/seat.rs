@@ -11,7 +11,7 @@ use crate::{
     directives::Directives,
     entry::{Entry, Marks},
     error::{CallError, Delivery},
-    invalidate::{Force, Verdict},
+    invalidate::Verdict,
     message::Request,
     store::Put,
     sync::sleep_until,
@@ -68,7 +68,7 @@ impl Seat {
                 let is_definitive = self.mission.policy.is_definitive(&error);
                 if is_definitive {
                     // Nor may an older answer, still on its way, bring back what is no more.
-                    self.flights.epochs.raise_call(key, sent, Force::Hard);
+                    self.flights.epochs.raise_error(key, sent);
                     self.remember(Some(&error));
                 }
                 self.pause(true);
@@ -148,6 +148,7 @@ impl Seat {
                 .epochs
                 .judge(entry.sent(), key, &self.mission.route, entry.tags())
                 == Verdict::Untouched
+                && !flights.epochs.may_be_denied(entry.sent())
         };
         let stored =
             !says.no_store && untouched() && flights.shelf.put(key, entry.clone()).await == Some(Put::Stored);
