@@ -58,7 +58,7 @@ impl Seat {
         self.note(Some(&result));
         match result {
             Ok(body) => {
-                self.remember(None);
+                self.remember(None, &says);
                 let (entry, decoded, stored) = self.commit(body, says).await;
                 self.pause(!decoded);
                 self.land(Ok((entry, stored)));
@@ -69,7 +69,9 @@ impl Seat {
                 if is_definitive {
                     // Nor may an older answer, still on its way, bring back what is no more.
                     self.flights.epochs.raise_error(key, sent);
-                    self.remember(Some(&error));
+                    if !says.no_store {
+                        self.remember(Some(&error), &says);
+                    }
                 }
                 self.pause(true);
                 self.land(Err(error));
@@ -114,13 +116,13 @@ impl Seat {
     }
 
     /// Remembers an answer that says there is no such thing, or that there is.
-    fn remember(&self, negative: Option<&CallError>) {
+    fn remember(&self, negative: Option<&CallError>, says: &Directives) {
         if let Some(life) = self.mission.policy.negative_for() {
-            let (flights, flight, key) = (&self.flights, &self.flight, &self.mission.key);
-            let now = flights.clock.now_exact();
+            let (flights, key) = (&self.flights, &self.mission.key);
+            let (marks, now) = (marks(&self.flight, says), flights.clock.now_exact());
             flights
                 .negatives
-                .note(key, negative, flight.sent, &flight.tags, life, now);
+                .note(key, negative, marks.sent, &marks.tags, life, now);
         }
     }
 

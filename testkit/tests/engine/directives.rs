@@ -115,6 +115,30 @@ async fn what_is_not_stored_replaces_nothing() {
     assert_eq!(answers, [1, 2, 1]);
 }
 
+/// What a service says of an error that is an answer counts for how that is remembered.
+///
+/// Proves: 3.
+#[tokio::test(start_paused = true)]
+async fn an_error_that_is_an_answer_may_say_so_too() {
+    for (name, value) in [
+        ("nameko.cache_no_store", json!(true)),
+        ("nameko.cache_tags", json!(["customer:7"])),
+    ] {
+        let broker = FakeBroker::new();
+        let not_found = Answer::error("NotFound", "o1").header(name, value);
+        broker.on("shop.get").expect(2).reply(not_found);
+        let client = client(&broker);
+        let policy = CacheFirst::fresh_for(S(60))
+            .definitive(["NotFound"])
+            .negative_for(S(5));
+        let shop = listening(&client, policy);
+        shop.call::<u64, _>("get", ()).await.unwrap_err();
+        client.invalidate(&Scope::tag("customer:7"));
+        shop.call::<u64, _>("get", ()).await.unwrap_err();
+        shop.call::<u64, _>("get", ()).only_if_cached().await.unwrap_err();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn nobody_listens_unless_told_to() {
     for (name, value) in [
