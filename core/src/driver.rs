@@ -140,7 +140,10 @@ impl Attempt<'_> {
         }
         let patience = flights.patience(&self.call.route, policy, patience);
         let (limit, useful) = (self.limit(), self.flight_limit());
-        let (ticket, collapsed) = flights.join(self.mission::<T>(useful), || self.call.request(useful));
+        let mut mission = self.mission::<T>(useful);
+        // Who is to look whether the service is back has to ask it: a request of before may be lost.
+        mission.joins &= circuit != Circuit::Probe;
+        let (ticket, collapsed) = flights.join(mission, || self.call.request(useful));
         let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
         // Who joins a request that has been silent for long need not find that out again. Patience that outlasts the call
         // is none, also for a process that stood still until both were over.

@@ -188,7 +188,7 @@ impl Explained<'_> {
         if matches!(circuit, Circuit::Open(_)) && policy.breaker().is_some_and(|breaker| breaker.fails_fast) {
             return line(text, format_args!("so: fails at once, while the circuit is open"));
         }
-        let joins = call.options.mode != Mode::Reload && policy.single_flight();
+        let joins = call.options.mode != Mode::Reload && policy.single_flight() && circuit != Circuit::Probe;
         let request = match flights.under_way(self.key, &call.route).filter(|_| joins) {
             Some(since) => format!("joins a request of {since:?} ago"),
             None => "sends a request".to_owned(),

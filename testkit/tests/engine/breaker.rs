@@ -256,6 +256,34 @@ async fn who_has_no_answer_goes_out_or_fails_fast() {
     }
 }
 
+/// The call that is to look asks the service, even if the lost request of another could still be joined.
+///
+/// Proves: E16.
+#[tokio::test(start_paused = true)]
+async fn who_is_to_look_joins_nobody() {
+    let broker = FakeBroker::new();
+    broker
+        .on("shop.get")
+        .expect(2)
+        .reply(Answer::never())
+        .then(json!(7));
+    let policy = CacheFirst::fresh_for(S(60))
+        .failover_timeout(MS(100))
+        .breaker(Breaker::default().after_failures(1).fail_fast(true));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = || shop.call::<u64, _>("get", ());
+    let lost = tokio::spawn(call().into_future());
+    sleep(S(2)).await;
+    let text = call().explain().await.unwrap();
+    assert!(text.contains("so: sends a request"), "{text}");
+    let start = Instant::now();
+    assert_eq!(*call().await.unwrap(), 7);
+    assert_eq!(start.elapsed(), S(0));
+    assert_eq!(*lost.await.unwrap().unwrap(), 7, "what came meanwhile stands in");
+}
+
 /// It was no fault of the service, and no sign of life either.
 #[tokio::test(start_paused = true)]
 async fn what_was_never_sent_says_nothing_about_the_service() {

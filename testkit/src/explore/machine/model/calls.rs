@@ -123,7 +123,7 @@ impl Model<'_> {
         if circuit == Circuit::Open && self.policy(caller).breaker.is_some_and(fails_fast) {
             return self.must(caller, Must::Error(Fault::CircuitOpen));
         }
-        let flight = self.fetch(caller);
+        let flight = self.fetch(caller, circuit);
         self.waits(caller, flight);
     }
 

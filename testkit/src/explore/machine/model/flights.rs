@@ -7,7 +7,9 @@ use super::{
         log::{Asked, Brought, Caller, Fault, Number},
         schedule::{FOREVER, Mode, Ms, Says},
     },
-    Model, Next, Verdict, ensure,
+    Model, Next, Verdict,
+    breaker::Circuit,
+    ensure,
     invalidations::Verdicts,
     violation,
 };
@@ -86,10 +88,10 @@ impl Flight {
 }
 
 impl Model<'_> {
-    /// `caller` asks the service: it joins a flight or starts one.
-    pub(super) fn fetch(&mut self, caller: Caller) -> usize {
+    /// `caller` asks the service: it joins a flight or starts one. Who is to look again starts one.
+    pub(super) fn fetch(&mut self, caller: Caller, circuit: Circuit) -> usize {
         let shares = self.policy(caller).single_flight;
-        let joins = shares && self.mode(caller) != Mode::Reload;
+        let joins = shares && self.mode(caller) != Mode::Reload && circuit != Circuit::Probe;
         if let Some(index) = self
             .in_place(caller)
             .filter(|index| joins && self.is_joinable(*index))
