@@ -213,6 +213,7 @@ impl Engine {
             Ok(key) => Ok(key),
             Err(error @ (Unkeyable::TooDeep | Unkeyable::TooLarge)) => {
                 self.warn_unkeyable(&route, &error);
+                wire::check_finite(args).map_err(|error| unsendable(Arc::new(error)))?;
                 Err(Reason::Unkeyable)
             }
             Err(error) => return Err(unsendable(Arc::new(error))),

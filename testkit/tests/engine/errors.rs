@@ -199,6 +199,39 @@ async fn what_cannot_be_sent_is_not_sent() {
     broker.all_calls().assert_times(0);
 }
 
+/// Arguments without a key are sent uncached. But JSON's writer makes a `null` of what is no number.
+///
+/// Proves: K6.
+#[tokio::test(start_paused = true)]
+async fn nor_is_it_in_arguments_too_deep_or_too_large_for_a_key() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").expect(4).reply(json!(1));
+    let cached = CacheFirstRpcProxy::new("shop", &client(&broker));
+    let plain = client(&broker).service("shop");
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    let large = "x".repeat(17 << 20);
+    for bad in [f64::NAN, f64::NEG_INFINITY] {
+        for error in [
+            cached.call::<u64, _>("get", (&deep, bad)).await.unwrap_err(),
+            plain
+                .call::<u64, _>("get", (&deep, Some([bad as f32])))
+                .await
+                .unwrap_err(),
+            cached
+                .call::<u64, _>("get", args![&large, x = bad])
+                .await
+                .unwrap_err(),
+            plain.call::<u64, _>("get", (&large, bad)).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, CallError::Arguments { .. }), "{error}");
+        }
+    }
+    for fine in [&json!(deep), &json!(large)] {
+        cached.call::<u64, _>("get", (fine, 1.5)).await.unwrap();
+        plain.call::<u64, _>("get", args![fine, x = "y"]).await.unwrap();
+    }
+}
+
 /// Neither Display nor Debug of anything public shows what callers and services said to each other.
 ///
 /// Proves: 80, R12, R13, S11.
