@@ -171,7 +171,8 @@ macro_rules! face {
                 let cache = self.engine.cache.as_ref();
                 f.debug_struct(stringify!($proxy))
                     .field("service", &self.service())
-                    .field("methods", &cache.map(|cache| &cache.methods))
+                    .field("cached", &cache.map(|cache| &cache.methods.cached))
+                    .field("policy", &cache.map(|cache| &cache.methods.rule.policy))
                     .finish_non_exhaustive()
             }
         }
