@@ -43,7 +43,8 @@ impl Context {
         Self::default()
     }
 
-    /// Sets any key. All but `traceparent`, `tracestate` and `baggage` vary the cache key.
+    /// Sets any key. All but `user_agent`, `traceparent`, `tracestate` and `baggage` vary the cache key; `auth_token` does
+    /// where there is no `user_id`.
     ///
     /// `call_id_stack` is not set this way (use [`parent_calls`](Self::parent_calls)): a value of another shape kills
     /// a nameko process. It is ignored here.

@@ -13,7 +13,7 @@ use crate::{
 /// The text says which service and method, which limit and how long, what may be concluded, and what to do; it holds
 /// no argument. Sort by the predicates rather than by variants: [`is_unavailable`](Self::is_unavailable),
 /// [`is_timeout`](Self::is_timeout), [`remote`](Self::remote), [`may_have_executed`](Self::may_have_executed).
-/// Cloning is cheap.
+/// Cloning copies no more than an exception's texts.
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
