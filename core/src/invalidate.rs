@@ -180,10 +180,13 @@ impl Epochs {
         let mut barriers = self.raising(now);
         let barrier = match scope {
             Scope::Everything => &mut barriers.everything,
+            Scope::Service(service) | Scope::Method(service, _) if barriers.has_no_room_for(service) => {
+                &mut barriers.everything
+            }
             Scope::Service(service) => &mut barriers.services.entry(service.clone()).or_default().barrier,
             Scope::Method(service, method) => {
                 let service = barriers.services.entry(service.clone()).or_default();
-                service.methods.entry(method.clone()).or_default()
+                one_of_few(&mut service.methods, &mut service.barrier, method)
             }
             Scope::Tag(tag) => {
                 barriers.latest_tag = barriers.latest_tag.max(Some(now));
@@ -225,6 +228,10 @@ impl Epochs {
 }
 
 impl Barriers {
+    fn has_no_room_for(&self, service: &str) -> bool {
+        self.services.len() >= MAX_BARRIERS && !self.services.contains_key(service)
+    }
+
     fn tag(&mut self, tag: &str) -> &mut Barrier {
         one_of(&mut self.tags, &mut self.all_tags, tag.to_owned())
     }
@@ -236,6 +243,18 @@ impl Barriers {
     fn error(&mut self, call: [u8; 32]) -> &mut Barrier {
         one_of(&mut self.errors, &mut self.all_errors, call)
     }
+}
+
+/// There are few methods, unless their names come from outside: then one barrier takes the place of all further ones.
+fn one_of_few<'a>(
+    barriers: &'a mut HashMap<String, Barrier>,
+    all: &'a mut Barrier,
+    name: &str,
+) -> &'a mut Barrier {
+    if barriers.len() >= MAX_BARRIERS && !barriers.contains_key(name) {
+        return all;
+    }
+    barriers.entry(name.to_owned()).or_default()
 }
 
 fn one_of<'a, K: Hash + Eq>(

@@ -144,3 +144,29 @@ fn too_many_errors_take_nothing_that_is_stored_and_still_count_for_what_is_on_it
     assert_eq!(judge(&epochs, old, usize::MAX, &[]), Verdict::Untouched);
     assert!(epochs.may_be_denied(old) && !epochs.may_be_denied(young));
 }
+
+/// Proves: 9.
+#[test]
+fn names_from_outside_fill_no_memory() {
+    let epochs = Epochs::default();
+    let old = sent();
+    for n in 0..=MAX_BARRIERS {
+        epochs.raise(&Scope::method("shop", n.to_string()), sent(), Force::Soft);
+    }
+    assert_eq!(epochs.lock().services["shop"].methods.len(), MAX_BARRIERS);
+    assert_eq!(judge(&epochs, old, 1, &[]), Verdict::Expired, "the whole service");
+
+    let epochs = Epochs::default();
+    for n in 0..=MAX_BARRIERS {
+        epochs.raise(&Scope::service(n.to_string()), sent(), Force::Hard);
+    }
+    assert_eq!(epochs.lock().services.len(), MAX_BARRIERS);
+    assert_eq!(judge(&epochs, old, 1, &[]), Verdict::Gone, "everything");
+    let young = sent();
+    epochs.raise(&Scope::service("0"), sent(), Force::Hard);
+    assert_eq!(
+        judge(&epochs, young, 1, &[]),
+        Verdict::Untouched,
+        "what has its place keeps it"
+    );
+}
