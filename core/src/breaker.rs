@@ -148,8 +148,8 @@ struct Memory {
 #[derive(Debug)]
 struct Bucket {
     since: Moment,
-    ended: u32,
-    failed: u32,
+    ended: u64,
+    failed: u64,
 }
 
 #[derive(Debug)]
@@ -224,7 +224,7 @@ impl Memory {
             .recent
             .iter()
             .fold((0, 0), |(e, f), b| (e + b.ended, f + b.failed));
-        ended >= self.settings.of_at_least && f64::from(failed) >= self.settings.ratio * f64::from(ended)
+        ended >= self.settings.of_at_least.into() && failed as f64 >= self.settings.ratio * ended as f64
     }
 
     fn bucket(&mut self, now: Moment) -> &mut Bucket {
