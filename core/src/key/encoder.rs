@@ -163,6 +163,12 @@ impl Encoder {
         }
     }
 
+    /// Says of what comes next that it is a text which holds JSON (tag 262 of IANA's registry, there for byte strings).
+    #[cold]
+    pub(super) fn embedded_json(&mut self) {
+        self.head(TAG, 262);
+    }
+
     /// An integer beyond 64 bits: a bignum (RFC 8949 section 3.4.3), whose shortest form has no leading zero.
     pub(super) fn big(&mut self, tag: u64, magnitude: u128) {
         let bytes = magnitude.to_be_bytes();

@@ -15,6 +15,9 @@ const HALF: u8 = 0xf9;
 const SINGLE: u8 = 0xfa;
 const DOUBLE: u8 = 0xfb;
 
+/// How `serde_json`'s `RawValue` calls itself. In a request it is the JSON it holds, and a map that looks like it is a map.
+const RAW_JSON: &str = "$serde_json::private::RawValue";
+
 impl<'a, P: Place> Serializer for Writer<'a, P> {
     type Ok = ();
     type Error = NoKey;
@@ -213,7 +216,10 @@ impl<'a, P: Place> Serializer for Writer<'a, P> {
     }
 
     #[inline]
-    fn serialize_struct(self, _: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
+    fn serialize_struct(mut self, name: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
+        if name == RAW_JSON {
+            self.embedded_json();
+        }
         self.container(MAP, Some(len))
     }
 

@@ -111,6 +111,12 @@ impl<'a, P: Place> Writer<'a, P> {
         })
     }
 
+    /// Says of the struct to come that it is no map in the request, but what its text holds.
+    #[inline]
+    pub(super) fn embedded_json(&mut self) {
+        self.encoder.embedded_json();
+    }
+
     /// `{variant: ..}`, the way serde's self-describing formats write an enum's data.
     pub(super) fn variant(self, name: &str) -> Result<Writer<'a, Within>, NoKey> {
         self.only(Some(MAP))?;

@@ -228,6 +228,16 @@ fn debug_shows_no_arguments() {
     assert!(!format!("{:?}", key(("canary",))).contains("canary"));
 }
 
+#[test]
+fn raw_json_is_no_map_that_looks_like_it() {
+    let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
+    let lookalike = json!({"$serde_json::private::RawValue": "7"});
+    assert_ne!(serde_json::to_value(raw("7")).unwrap(), lookalike);
+    let keys = [key((raw("7"),)), key((raw("8"),)), key((lookalike,)), key((7,))];
+    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 4);
+    assert!(key((raw("7"),)) == key((raw("7"),)));
+}
+
 /// Buffers keep what keys begin with. Whatever was written before, a key is what it is on a fresh thread.
 #[test]
 fn a_key_does_not_depend_on_the_keys_before_it() {
