@@ -16,7 +16,7 @@ pub(crate) struct Methods {
     pub(crate) rule: Rule,
     /// Whether it holds for all there are.
     for_all: bool,
-    cached: Cached,
+    pub(crate) cached: Cached,
     own: Vec<(String, Rule)>,
     /// Methods that change something, and what their change invalidates.
     setters: Vec<(String, Arc<[Scope]>)>,

@@ -147,7 +147,7 @@ impl Hasher for Ready {
 pub(crate) type ByKey = BuildHasherDefault<Ready>;
 
 /// What a proxy's keys begin with, written once: version, namespace, service, and the context.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Prefix {
     /// Nothing else is ever written under this id.
     id: u64,
@@ -155,6 +155,13 @@ pub(crate) struct Prefix {
     /// Where the context begins in `start`.
     context_at: usize,
     vary: Vary,
+}
+
+/// Shows no context.
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prefix({} bytes)", self.start.len())
+    }
 }
 
 impl Prefix {
