@@ -15,8 +15,8 @@ use crate::{
     wire::Publishing,
 };
 
-/// Longest wait for a store that answers over a network: a healthy one needs a millisecond, and every call that
-/// meets a dead one pays this once.
+/// Longest wait for a store that answers over a network: a healthy one needs a millisecond, and every look-up
+/// that meets a dead one pays this.
 const STORE_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The settings of a cached proxy. `P` is its policy, whose settings can be given here directly.
