@@ -108,7 +108,13 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), InvalidUri> {
             let (host, rest) = v6
                 .split_once(']')
                 .ok_or(InvalidUri("its IPv6 address has no `]`"))?;
-            (host, rest.strip_prefix(':').unwrap_or(rest))
+            let port = match rest {
+                "" => rest,
+                _ => rest.strip_prefix(':').ok_or(InvalidUri(
+                    "its IPv6 address is followed by something else than a port",
+                ))?,
+            };
+            (host, port)
         }
         None => place.split_once(':').unwrap_or((place, "")),
     };
@@ -210,6 +216,7 @@ mod tests {
             "amqp://u:canary%4@h",
             "amqp://h/canary%ff",
             "amqp://[::1",
+            "amqp://[::1]7",
             "amqp://h?canary=1",
             "amqp://a b",
             "amqp://h;",
