@@ -4,7 +4,7 @@
 //! repairs anything: whatever ends a channel, the consumer or the connection ends the link, and the supervisor opens
 //! another one.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -87,7 +87,6 @@ pub struct Plan {
 }
 
 /// A request on its way out.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Outgoing {
     /// Service and method.
@@ -110,6 +109,17 @@ impl Outgoing {
     /// `{service}.{method}`, at most 255 bytes.
     pub fn routing_key(&self) -> String {
         [self.route.service(), ".", self.route.method()].concat()
+    }
+}
+
+/// Without what it carries.
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("route", &self.route)
+            .field("body_bytes", &self.body.len())
+            .field("ticket", &self.ticket)
+            .finish_non_exhaustive()
     }
 }
 

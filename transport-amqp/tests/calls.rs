@@ -184,6 +184,19 @@ async fn limits_refuse_before_anything_is_sent() {
     assert_eq!(body(other).await, "12345");
 }
 
+/// Proves: R12.
+#[tokio::test(start_paused = true)]
+async fn a_request_on_its_way_shows_no_data() {
+    let broker = Broker::new([]);
+    let transport = broker.connect().await;
+    let mut secret = request("canary");
+    secret.headers = vec![("nameko.token".into(), json!("canary"))];
+    let call = tokio::time::timeout(Duration::ZERO, transport.request(secret));
+    assert!(call.await.is_err());
+    let shown = format!("{:?}", broker.link().taken());
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
 /// Proves: 36, R24.
 #[tokio::test(start_paused = true)]
 async fn expiration_is_whole_milliseconds_and_never_early() {
