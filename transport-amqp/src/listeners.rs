@@ -21,7 +21,8 @@ pub(crate) struct Listeners {
 
 struct Wanted {
     number: u64,
-    queue: EventQueue,
+    app: String,
+    events: Events,
     teller: Teller,
 }
 
@@ -34,10 +35,10 @@ impl Listeners {
         };
         all.retain(|wanted| !wanted.teller.is_closed());
         let number = *self.count.borrow() + 1;
-        let queue = EventQueue::new(app, events);
         all.push(Arc::new(Wanted {
             number,
-            queue,
+            app: app.to_owned(),
+            events: events.clone(),
             teller,
         }));
         self.count.send_replace(number);
@@ -118,14 +119,19 @@ impl Hearing {
 }
 
 /// Hears events until nobody listens any more, or the link is over.
+///
+/// Each time by a queue of its own: the one before is exclusive, and a broker that hasn't heard of its connection's end
+/// refuses it to any other until heartbeats are missed.
 async fn hear(link: Arc<dyn Link>, wanted: Arc<Wanted>, told: EventsTold) {
     loop {
+        let queue = EventQueue::new(&wanted.app, &wanted.events);
+        let exchange = queue.exchange.clone();
         let reason = tokio::select! {
             biased;
             () = wanted.teller.closed() => return,
-            reason = link.listen(wanted.queue.clone(), told.clone()) => reason,
+            reason = link.listen(queue, told.clone()) => reason,
         };
-        tracing::warn!(exchange = wanted.queue.exchange, reason, "events are not heard");
+        tracing::warn!(exchange, reason, "events are not heard");
         sleep(RETRY).await;
     }
 }

@@ -52,7 +52,8 @@ async fn a_listener_hears_gaps_and_events_over_all_links() {
     broker.link().events.lost("cut");
     pass(0.05).await;
     let (again, told, _over) = taken(&broker.link()).await;
-    assert_eq!(again, queue);
+    assert_ne!(again.name, queue.name, "the broker may keep that one for a while");
+    assert_eq!((again.exchange, again.types), (queue.exchange, queue.types));
     assert_eq!(heard(&mut listener).await, "gap");
     told.event(Event::new("stock.low", None, "{}"));
     assert_eq!(heard(&mut listener).await, "stock.low");
