@@ -11,7 +11,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use crate::{calls::Calls, link::Link, settings::Settings};
 
@@ -89,15 +89,20 @@ impl Watchdog {
         let (link, calls, limit) = (self.link.clone(), self.calls.clone(), self.heartbeat);
         let heard = calls.heard();
         self.probe = Some(Box::pin(async move {
-            match timeout(limit, link.probe()).await {
-                Ok(Ok(0)) => Some("nobody consumes the reply queue any more".to_owned()),
-                Ok(Ok(_)) => None,
-                Ok(Err(reason)) => Some(reason),
-                Err(_) if calls.heard() != heard => None,
-                Err(_) => Some(format!("the broker has not answered for {limit:?}")),
-            }
+            let trouble = match timeout(limit, link.probe()).await {
+                Ok(Ok(0)) => "nobody consumes the reply queue any more".to_owned(),
+                Ok(Ok(_)) => return None,
+                Ok(Err(reason)) => reason,
+                Err(_) if calls.heard() != heard => return None,
+                Err(_) => return Some(format!("the broker has not answered for {limit:?}")),
+            };
+            sleep(LAST_WORDS).await;
+            Some(trouble)
         }));
     }
 }
+
+/// Whoever asks hears of a link's end at once; the link itself tells it when it has handed on what came before.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 const MIN_PERIOD: Duration = Duration::from_millis(1);

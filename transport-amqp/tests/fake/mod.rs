@@ -64,6 +64,7 @@ pub struct FakeLink {
     /// `None`: no answer. `Some(n)`: n consumers.
     pub consumers: Mutex<Option<u32>>,
     pub probes: AtomicU32,
+    pub probes_fail: AtomicBool,
     /// Queues that were asked for.
     pub asked: Mutex<Vec<String>>,
     /// Event queues, how to tell of events, and how to end it.
@@ -126,6 +127,7 @@ impl LinkFactory for Broker {
             mood: Mutex::new(*lock(&self.mood)),
             consumers: Mutex::new(Some(1)),
             probes: AtomicU32::new(0),
+            probes_fail: AtomicBool::new(false),
             asked: Mutex::default(),
             heard: Mutex::default(),
             closes: AtomicU32::new(0),
@@ -180,6 +182,9 @@ impl Link for FakeLink {
 
     async fn probe(&self) -> Result<u32, String> {
         self.probes.fetch_add(1, Ordering::SeqCst);
+        if self.probes_fail.load(Ordering::SeqCst) {
+            return Err("the channel is closed".to_owned());
+        }
         let consumers = *lock(&self.consumers);
         match consumers {
             Some(consumers) => Ok(consumers),

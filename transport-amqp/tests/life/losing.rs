@@ -145,3 +145,25 @@ async fn a_broker_that_confirms_is_not_taken_for_dead() {
         "it was asked again and again"
     );
 }
+
+/// Whoever asks hears of the end at once, and what came before it is still being handed on.
+///
+/// Proves: T1.
+#[tokio::test(start_paused = true)]
+async fn a_question_that_fails_overtakes_no_reply() {
+    let broker = Broker::new([]);
+    let transport = broker.connect().await;
+    let (waiting, link) = (start(&transport, "x").await, broker.link());
+    link.probes_fail.store(true, Ordering::SeqCst);
+    while link.probes.load(Ordering::SeqCst) == 0 {
+        pass(0.1).await;
+    }
+    link.reply(&link.taken()[0].correlation_id, "the last");
+    assert_eq!(body(waiting).await, "the last");
+    pass(2.0).await;
+    assert_eq!(
+        broker.attempts(),
+        2,
+        "a link that says nothing is over all the same"
+    );
+}
