@@ -25,7 +25,7 @@ use tokio::{
     time::{Duration, Instant},
 };
 
-use crate::link::{AmqprsLink, Session};
+use crate::link::{AmqprsLink, Ending, Session};
 
 /// Opens amqprs links.
 pub(crate) struct Links;
@@ -202,6 +202,7 @@ fn code_in(text: &str) -> Option<u16> {
 /// understand, and amqprs doesn't.)
 pub(crate) struct Watch {
     pub(crate) events: LinkEvents,
+    pub(crate) ending: Ending,
     pub(crate) last_words: LastWords,
 }
 
@@ -209,8 +210,10 @@ pub(crate) struct Watch {
 impl ConnectionCallback for Watch {
     async fn close(&mut self, _: &Connection, close: Close) -> Result<(), Error> {
         let said = self.last_words.note(close.reply_code(), close.reply_text());
-        self.events
-            .lost(format!("the broker closed the connection: {said}"));
+        // Or another was first.
+        let _ = self
+            .ending
+            .send(format!("the broker closed the connection: {said}"));
         Ok(())
     }
 

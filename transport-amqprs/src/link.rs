@@ -15,7 +15,14 @@ use nameko_cachetools_amqp::{
     EventQueue, EventsTold, Link, LinkEvents, OpenError, Outgoing, Plan, REPLY_QUEUE_EXPIRES_MS, Spent,
     Topology,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{
+        mpsc::{self, error::TryRecvError},
+        oneshot,
+    },
+    task::yield_now,
+    time::{Duration, timeout},
+};
 
 use crate::{
     aside,
@@ -125,8 +132,10 @@ impl Session {
         events: LinkEvents,
         last_words: LastWords,
     ) -> Result<(Self, Handle)> {
+        let (ending, ended) = mpsc::unbounded_channel();
         let watch = Watch {
             events: events.clone(),
+            ending: ending.clone(),
             last_words: last_words.clone(),
         };
         connection.register_callback(watch).await?;
@@ -135,6 +144,7 @@ impl Session {
             let channel = connection.open_channel(None).await?;
             let verdicts = Verdicts {
                 events: Some(events.clone()),
+                ending: Some(ending.clone()),
                 unconfirmed: unconfirmed.clone(),
                 last_words: last_words.clone(),
             };
@@ -143,7 +153,8 @@ impl Session {
         };
         let replies = channel().await?;
         declare(&replies, &topology).await?;
-        tokio::spawn(receive(consume(&replies, &topology).await?, events.clone()));
+        let consumer = consume(&replies, &topology).await?;
+        tokio::spawn(receive(consumer, ended, events.clone()));
         if let Some(superseded) = &plan.superseded {
             forget(&connection, superseded).await;
         }
@@ -250,7 +261,7 @@ async fn declare(channel: &Channel, topology: &Topology) -> Result<()> {
 
 /// Without acknowledgements: one per reply costs a quarter of the throughput, and buys nothing, since the call of a
 /// reply that is lost with its connection has ended with that connection.
-async fn consume(channel: &Channel, topology: &Topology) -> Result<mpsc::UnboundedReceiver<ConsumerMessage>> {
+async fn consume(channel: &Channel, topology: &Topology) -> Result<Replies> {
     let mut arguments = BasicConsumeArguments::new(short(&topology.reply_queue), "");
     let (_, replies) = channel
         .basic_consume_rx(arguments.manual_ack(false).finish())
@@ -258,14 +269,55 @@ async fn consume(channel: &Channel, topology: &Topology) -> Result<mpsc::Unbound
     Ok(replies)
 }
 
-/// Ends when the connection or the channel is closed, or the broker cancels the consumer (its queue was deleted).
-async fn receive(mut replies: mpsc::UnboundedReceiver<ConsumerMessage>, events: LinkEvents) {
-    while let Some(message) = replies.recv().await {
-        let properties = message.basic_properties.unwrap_or_default();
-        let id = properties.correlation_id().map(String::as_str);
-        events.reply(id, response(&properties, message.content.unwrap_or_default()));
+/// Why a link is over, from whoever notices: to [`receive`], which has the last word.
+pub(crate) type Ending = mpsc::UnboundedSender<String>;
+
+type Replies = mpsc::UnboundedReceiver<ConsumerMessage>;
+
+/// Ends when the connection or the channel is closed, or the broker cancels the consumer (its queue was deleted). What
+/// came before the end is handed on before the end is told: a reply is no less one for being a connection's last.
+async fn receive(mut replies: Replies, mut ended: mpsc::UnboundedReceiver<String>, events: LinkEvents) {
+    let reason = loop {
+        tokio::select! {
+            biased;
+            message = replies.recv() => match message {
+                Some(message) => hand_on(message, &events),
+                None => break ended.try_recv().ok(),
+            },
+            Some(reason) = ended.recv() => {
+                let _ = timeout(LAST_REPLIES, rest(&mut replies, &events)).await;
+                break Some(reason);
+            }
+        }
+    };
+    events.lost(reason.unwrap_or_else(|| "the connection or its reply consumer has ended".to_owned()));
+}
+
+/// What has come is still with amqprs's tasks, which run on this thread: they get their turns until nothing follows.
+async fn rest(replies: &mut Replies, events: &LinkEvents) {
+    let mut turns = 0;
+    while turns < 3 {
+        match replies.try_recv() {
+            Ok(message) => {
+                hand_on(message, events);
+                turns = 0;
+            }
+            Err(TryRecvError::Empty) => {
+                turns += 1;
+                yield_now().await;
+            }
+            Err(TryRecvError::Disconnected) => return,
+        }
     }
-    events.lost("the connection or its reply consumer has ended");
+}
+
+/// A broker that goes on replying must not keep a link.
+const LAST_REPLIES: Duration = Duration::from_millis(500);
+
+fn hand_on(message: ConsumerMessage, events: &LinkEvents) {
+    let properties = message.basic_properties.unwrap_or_default();
+    let id = properties.correlation_id().map(String::as_str);
+    events.reply(id, response(&properties, message.content.unwrap_or_default()));
 }
 
 fn response(properties: &BasicProperties, body: Vec<u8>) -> Response {

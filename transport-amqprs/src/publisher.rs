@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use crate::{
     connect::LastWords,
     fields::{short, table},
-    link::CLOSED,
+    link::{CLOSED, Ending},
 };
 
 /// Publishes one message after the other.
@@ -167,24 +167,29 @@ const MAX_UNCONFIRMED: usize = 100_000;
 pub(crate) struct Verdicts {
     /// If the channel's end is the link's.
     pub(crate) events: Option<LinkEvents>,
+    pub(crate) ending: Option<Ending>,
     pub(crate) unconfirmed: Unconfirmed,
     pub(crate) last_words: LastWords,
+}
+
+impl Verdicts {
+    fn end(&self, reason: String) {
+        if let Some(ending) = &self.ending {
+            let _ = ending.send(reason); // or another was first
+        }
+    }
 }
 
 #[async_trait]
 impl ChannelCallback for Verdicts {
     async fn close(&mut self, _: &Channel, close: CloseChannel) -> Result<(), Error> {
         let said = self.last_words.note(close.reply_code(), close.reply_text());
-        if let Some(events) = &self.events {
-            events.lost(format!("the broker closed a channel: {said}"));
-        }
+        self.end(format!("the broker closed a channel: {said}"));
         Ok(())
     }
 
     async fn cancel(&mut self, _: &Channel, _: Cancel) -> Result<(), Error> {
-        if let Some(events) = &self.events {
-            events.lost("the broker cancelled the reply consumer");
-        }
+        self.end("the broker cancelled the reply consumer".to_owned());
         Ok(())
     }
 

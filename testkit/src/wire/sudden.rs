@@ -1,6 +1,11 @@
 //! Faults that happen at once.
 
-use super::{WireBroker, frames::short, refusal::Refusal, vhost::At};
+use super::{
+    WireBroker,
+    frames::short,
+    refusal::Refusal,
+    vhost::{At, Vhost},
+};
 
 /// How a frame is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,13 +115,7 @@ impl WireBroker {
         self.note(&format!("channels closed: {code} {text}"));
         let refusal = refusal(code, text);
         self.shared.with(|vhost| {
-            let channels: Vec<At> = vhost
-                .sessions
-                .iter()
-                .flat_map(|(id, session)| session.channels.keys().map(|channel| (*id, *channel)))
-                .map(|(connection, channel)| At { connection, channel })
-                .collect();
-            for at in channels {
+            for at in vhost.channels() {
                 vhost.close_channel(at, &refusal, (0, 0));
             }
         });
@@ -253,6 +252,17 @@ impl WireBroker {
 
     fn note(&self, what: &str) {
         self.shared.hub.lock().log.of_broker(format!("wire: {what}"));
+    }
+}
+
+impl Vhost {
+    /// All that are open.
+    pub(super) fn channels(&self) -> Vec<At> {
+        let sessions = self.sessions.iter();
+        sessions
+            .flat_map(|(id, session)| session.channels.keys().map(|channel| (*id, *channel)))
+            .map(|(connection, channel)| At { connection, channel })
+            .collect()
     }
 }
 

@@ -82,6 +82,9 @@ pub const CHECKS: &[(&str, Check)] = checks![
     replies::a_misdirected_reply_ends_one_request,
     replies::an_id_that_is_no_text_is_survived,
     replies::a_connection_lost_after_a_reply_loses_no_reply,
+    replies::a_connection_closed_after_replies_loses_no_reply,
+    replies::a_channel_closed_after_replies_loses_no_reply,
+    replies::a_consumer_cancelled_after_replies_loses_no_reply,
 ];
 
 /// One check.
@@ -170,17 +173,21 @@ impl Scene {
 
     /// Calls that get no answer, and have all arrived at the broker.
     async fn waiting(&self) -> Result<Waiting, String> {
-        let calls = (0..WAITING)
+        self.waiting_calls(WAITING).await
+    }
+
+    async fn waiting_calls(&self, number: usize) -> Result<Waiting, String> {
+        let calls = (0..number)
             .map(|n| {
                 let (transport, request) = (Arc::clone(&self.transport), request("silent", &n.to_string()));
                 async move { transport.request(request).await }
             })
             .collect();
         let start = Instant::now();
-        while self.broker.in_flight() < WAITING {
+        while self.broker.in_flight() < number {
             ensure!(
                 start.elapsed() < PATIENCE,
-                "{} of {WAITING} requests arrived",
+                "{} of {number} requests arrived",
                 self.broker.in_flight()
             );
             sleep(TICK).await;
@@ -210,6 +217,17 @@ impl Scene {
 struct Waiting(JoinSet<Result<Response, TransportError>>);
 
 impl Waiting {
+    /// Each ends with a reply.
+    async fn are_answered(self) -> Outcome {
+        let ended = within(PATIENCE, "the end of the waiting calls", self.0.join_all()).await?;
+        let lost = ended.iter().filter_map(|ended| ended.as_ref().err());
+        let lost: Vec<_> = lost.map(ToString::to_string).collect();
+        match &*lost {
+            [] => Ok(()),
+            [why, ..] => Err(format!("{} replies were lost: {why}", lost.len())),
+        }
+    }
+
     /// Each ends with its connection, which is noticed within `limit`, and says that it may have been executed.
     async fn are_lost(self, limit: Duration) -> Outcome {
         for ended in within(limit, "the end of the waiting calls", self.0.join_all()).await? {

@@ -2,10 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nameko_cachetools::Response;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{AT_ONCE, Harness, Outcome, PATIENCE, Scene, TICK, ensure, request, within};
-use crate::{Answer, Correlation};
+use crate::{
+    Answer, Correlation,
+    wire::{message::Message, refusal::Refusal, vhost::Vhost},
+};
 
 pub(super) async fn duplicates_end_no_other_request(harness: Arc<dyn Harness>) -> Outcome {
     let scene = Scene::new(&harness).await?;
@@ -105,4 +109,57 @@ pub(super) async fn a_connection_lost_after_a_reply_loses_no_reply(harness: Arc<
         "the last reply of a connection was lost: {ended:?}"
     );
     scene.recovers().await
+}
+
+pub(super) async fn a_connection_closed_after_replies_loses_no_reply(harness: Arc<dyn Harness>) -> Outcome {
+    ended_after_replies(harness, |vhost| {
+        for id in vhost.sessions.keys().copied().collect::<Vec<_>>() {
+            vhost.refuse(id, &end(), (0, 0));
+        }
+    })
+    .await
+}
+
+pub(super) async fn a_channel_closed_after_replies_loses_no_reply(harness: Arc<dyn Harness>) -> Outcome {
+    ended_after_replies(harness, |vhost| {
+        let mut channels = vhost.channels();
+        channels.reverse(); // what is published on goes first, for most
+        for at in channels {
+            vhost.close_channel(at, &end(), (0, 0));
+        }
+    })
+    .await
+}
+
+pub(super) async fn a_consumer_cancelled_after_replies_loses_no_reply(harness: Arc<dyn Harness>) -> Outcome {
+    ended_after_replies(harness, |vhost| {
+        for name in vhost.queues.names(|queue| !queue.consumers.is_empty()) {
+            vhost.delete_queue(&name);
+        }
+    })
+    .await
+}
+
+/// All replies and the end come at once.
+async fn ended_after_replies(harness: Arc<dyn Harness>, end: impl Fn(&mut Vhost)) -> Outcome {
+    let scene = Scene::new(&harness).await?;
+    let waiting = scene.waiting_calls(REPLIES).await?;
+    scene.wire.shared.with(|vhost| {
+        let exchange = vhost.rpc_exchange.clone();
+        for request in vhost.waiting.values().cloned().collect::<Vec<_>>() {
+            let response = Response::json(r#"{"result": "the last", "error": null}"#);
+            let reply = Message::reply(&exchange, &request.properties, response, Correlation::Own, None);
+            reply.into_iter().for_each(|reply| vhost.publish_own(reply));
+        }
+        end(vhost);
+    });
+    waiting.are_answered().await?;
+    scene.recovers().await
+}
+
+/// More frames than a task takes in one turn.
+const REPLIES: usize = 100;
+
+fn end() -> Refusal {
+    Refusal::not_found("the end")
 }
