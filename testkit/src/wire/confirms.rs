@@ -26,7 +26,10 @@ impl Vhost {
             });
             session.content(origin.at.channel, returned, message);
         }
-        self.confirm(origin, true);
+        match self.faults.confirming() {
+            Confirming::Refused => self.confirm_now(origin, true), // there is nothing to store
+            _ => self.confirm(origin, true),
+        }
     }
 
     /// Tells a publisher what became of its message.

@@ -115,3 +115,22 @@ async fn a_paused_clock_is_refused() {
     let broker = FakeBroker::new();
     drop(broker.serve().await);
 }
+
+/// As RabbitMQ, which refuses what it can't store: what has no queue isn't stored.
+#[tokio::test]
+async fn a_broker_that_refuses_confirms_what_it_returns() {
+    let broker = FakeBroker::new();
+    let wire = broker.serve().await;
+    let mut client = caller(&wire).await;
+    client.say("1 confirm.select").await;
+    assert_eq!(client.hear().await, "1 confirm.select-ok");
+    let _refusing = wire.nack();
+    for (number, key) in [(1, "me"), (2, "nobody")] {
+        let publish = format!("1 basic.publish nameko-rpc {key} mandatory body=");
+        client.say(&publish).await;
+        let heard = [client.hear().await, client.hear().await, client.hear().await];
+        let verdict = if key == "me" { "nack" } else { "ack" };
+        let wanted = format!("1 basic.{verdict} {number}");
+        assert!(heard.contains(&wanted), "{key}: {heard:?}");
+    }
+}
