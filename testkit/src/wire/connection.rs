@@ -57,6 +57,10 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite>(stream: S, shared: Arc<Shar
         biased;
         _ = cut.wait_for(|cut| *cut) => End::Reset,
         () = follow(&shared, number, state.clone()) => End::Reset,
+        () = peer.outbox.flooded() => {
+            shared.hub.lock().log.of_broker("wire: reset, the client doesn't read what waits for it");
+            End::Reset
+        }
         () = read(incoming, &shared, &peer, number, state) => End::Closed,
         _ = write(outgoing, &shared, &peer) => End::Closed,
     }

@@ -74,7 +74,7 @@ enum Tls {}
 /// Persistence, clusters, transactions, priorities, dead letters, lengths of queues, streams, direct reply-to,
 /// permissions. An answer that refuses a request ([`Answer::nack`](crate::Answer::nack),
 /// [`Answer::unknown_service`](crate::Answer::unknown_service)) can only be given to one that isn't confirmed yet: not
-/// to a call that was held by the test. A lost connection ends no call that a service works on: the reply goes to the
+/// to a call that was held by the test. A client that reads nothing while 256 MiB wait for it is reset. A lost connection ends no call that a service works on: the reply goes to the
 /// reply queue, as a real one.
 ///
 /// ```

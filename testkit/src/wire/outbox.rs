@@ -23,8 +23,14 @@ use super::{
 pub(super) struct Outbox {
     parts: Mutex<VecDeque<Part>>,
     told: Notify,
+    /// Told when more waits than may.
+    flooded: Notify,
+    most: usize,
     damages: Arc<Damages>,
 }
+
+/// For a client that doesn't read: twice the longest message.
+const MOST_OCTETS: usize = 256 << 20;
 
 /// One thing for the writer to do.
 #[derive(Debug)]
@@ -40,8 +46,13 @@ pub(super) enum Part {
 
 impl Outbox {
     pub(super) fn new(damages: Arc<Damages>) -> Self {
-        let (parts, told) = (Mutex::default(), Notify::new());
-        Self { parts, told, damages }
+        Self {
+            parts: Mutex::default(),
+            told: Notify::new(),
+            flooded: Notify::new(),
+            most: MOST_OCTETS,
+            damages,
+        }
     }
 
     pub(super) fn send(&self, frame: &AMQPFrame) {
@@ -80,9 +91,15 @@ impl Outbox {
         }
     }
 
+    /// Waits until there is more than may wait.
+    pub(super) async fn flooded(&self) {
+        self.flooded.notified().await;
+    }
+
     fn append(&self, write: impl FnOnce(&mut Vec<u8>)) {
         let mut parts = self.lock();
         match parts.back_mut() {
+            Some(Part::Bytes(bytes)) if bytes.len() >= self.most => return self.flooded.notify_one(),
             Some(Part::Bytes(bytes)) => write(bytes),
             _ => {
                 let mut bytes = Vec::new();
@@ -155,5 +172,28 @@ impl Damage {
             Self::Replaced(with) => *bytes = with,
         }
         stalls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_waits_for_a_client_that_does_not_read_is_bounded() {
+        let outbox = Outbox {
+            most: 1000,
+            ..Outbox::new(Arc::default())
+        };
+        for _ in 0..100 {
+            outbox.send(&AMQPFrame::Body(1, vec![0; 100]));
+        }
+        outbox.flooded().await;
+        let mut waiting = outbox.take().await;
+        let Some(Part::Bytes(bytes)) = waiting.pop_front() else {
+            panic!("nothing waits")
+        };
+        assert!((1000..1200).contains(&bytes.len()), "{}", bytes.len());
+        assert!(waiting.is_empty());
     }
 }
