@@ -21,7 +21,7 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{events::News, link::Link};
+use crate::{events::News, ids::Ids, link::Link};
 
 /// The requests under way on one transport.
 pub(crate) struct Calls {
@@ -39,6 +39,7 @@ pub(crate) struct Calls {
 struct Table {
     gate: Gate,
     waiting: HashMap<u128, Slot, RandomState>,
+    ids: Ids,
     /// The transport's own message, sent while no request may be.
     trial: Option<(Uuid, oneshot::Sender<()>)>,
 }
@@ -93,6 +94,7 @@ impl Calls {
                     reason: "the first connection is being made".to_owned(),
                 }),
                 waiting: HashMap::default(),
+                ids: Ids::default(),
                 trial: None,
             }),
             max_in_flight,
@@ -106,8 +108,6 @@ impl Calls {
     /// Registers a request, or says why it can't be sent now. One that the link gets at once may be
     /// [handed over](Waiting::hand_over) right here.
     pub(crate) fn begin(&self, handed_over: bool) -> Result<Waiting<'_>, TransportError> {
-        // 122 random bits from the system: who knows one request's id must not be able to answer another's.
-        let id = Uuid::new_v4();
         let (sender, answer) = oneshot::channel();
         let unwritten_since = handed_over.then(Instant::now);
         let mut table = self.lock();
@@ -126,6 +126,7 @@ impl Calls {
             unwritten_since,
             confirmed: false,
         };
+        let id = table.ids.next();
         table.waiting.insert(id.as_u128(), slot);
         Ok(Waiting {
             calls: self,

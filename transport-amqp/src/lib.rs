@@ -43,6 +43,7 @@ mod builder;
 mod calls;
 mod events;
 mod headers;
+mod ids;
 mod link;
 mod listeners;
 mod looks;
