@@ -184,7 +184,7 @@ async fn limits_refuse_before_anything_is_sent() {
     assert_eq!(body(other).await, "12345");
 }
 
-/// Proves: R12.
+/// Proves: R13.
 #[tokio::test(start_paused = true)]
 async fn a_request_on_its_way_shows_no_data() {
     let broker = Broker::new([]);

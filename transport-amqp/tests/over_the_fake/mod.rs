@@ -70,6 +70,8 @@ async fn it_survives_the_wire() {
 }
 
 /// Whoever tells that the connection has ended runs beside whoever hands its replies on.
+///
+/// Proves: T1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_last_reply_is_overtaken_by_its_connections_end() {
     let mut at_once = JoinSet::new();
