@@ -177,22 +177,26 @@ impl Scene {
     }
 
     async fn waiting_calls(&self, number: usize) -> Result<Waiting, String> {
+        self.has_in_flight("ended with their connection", |calls| calls == 0)
+            .await?;
         let calls = (0..number)
             .map(|n| {
                 let (transport, request) = (Arc::clone(&self.transport), request("silent", &n.to_string()));
                 async move { transport.request(request).await }
             })
             .collect();
+        self.has_in_flight("arrived", |calls| calls >= number).await?;
+        Ok(Waiting(calls))
+    }
+
+    async fn has_in_flight(&self, what: &str, enough: impl Fn(usize) -> bool) -> Outcome {
         let start = Instant::now();
-        while self.broker.in_flight() < number {
-            ensure!(
-                start.elapsed() < PATIENCE,
-                "{} of {number} requests arrived",
-                self.broker.in_flight()
-            );
+        while !enough(self.broker.in_flight()) {
+            let calls = self.broker.in_flight();
+            ensure!(start.elapsed() < PATIENCE, "requests have not {what}: {calls}");
             sleep(TICK).await;
         }
-        Ok(Waiting(calls))
+        Ok(())
     }
 
     /// Works again, within the time it takes to notice and to connect.
