@@ -364,7 +364,10 @@ impl Cache {
         };
         let count = masked.entry(kind.clone()).or_default();
         *count += 1;
-        if *count == 1 {
+        let is_first = *count == 1;
+        // Whoever is told may ask for the counts.
+        drop(masked);
+        if is_first {
             tracing::warn!(%route, error = kind, "cached answers stand in for an error of this kind; warned of once");
         }
     }
