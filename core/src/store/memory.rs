@@ -11,13 +11,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use quick_cache::{
-    OptionsBuilder, Weighter,
-    sync::{Cache, DefaultLifecycle},
-};
+use quick_cache::{OptionsBuilder, Weighter, sync::Cache};
 
 use super::{
     Peek, Put, Store,
+    let_go::{LetGo, LetGoLater},
     slot_key::{Probe, SlotKey},
 };
 use crate::{
@@ -46,7 +44,7 @@ use crate::{
 pub struct MemoryStore(Arc<Inner>);
 
 struct Inner {
-    cache: Cache<SlotKey, Entry, Weigh, ByKey>,
+    cache: Cache<SlotKey, Entry, Weigh, ByKey, LetGoLater>,
     weigh: Weigh,
     max_entry_weight: u64,
     time_to_live: Option<Duration>,
@@ -141,6 +139,8 @@ impl MemoryStore {
             self.0.too_large.fetch_add(1, Ordering::Relaxed);
             return Put::TooLarge;
         }
+        // Declared before the lock, and so dropped after it.
+        let mut let_go = LetGo::default();
         // Comparing and inserting have to be one step. The cache's own way to do that would let a full cache evict the
         // new entry at once, in favour of those that it knows better.
         let _turn = self.0.puts[key.hash64() as usize % PUT_LOCKS]
@@ -154,7 +154,7 @@ impl MemoryStore {
         {
             return Put::Older;
         }
-        self.0.cache.insert(slot_key, entry);
+        self.0.cache.insert_with_lifecycle(slot_key, entry, &mut let_go);
         Put::Stored
     }
 }
@@ -189,6 +189,8 @@ impl Store for MemoryStore {
     }
 
     async fn clear(&self) -> Result<(), StoreError> {
+        // Kept until the cache is empty, and let go of then.
+        let _all: Vec<_> = self.0.cache.iter().collect();
         self.0.cache.clear();
         Ok(())
     }
@@ -250,14 +252,8 @@ impl MemoryStoreBuilder {
             })
             .build();
         let cache = match options {
-            Ok(options) => Cache::with_options(options, weigh, ByKey::default(), DefaultLifecycle::default()),
-            Err(_) => Cache::with(
-                self.max_entries,
-                capacity,
-                weigh,
-                ByKey::default(),
-                DefaultLifecycle::default(),
-            ),
+            Ok(options) => Cache::with_options(options, weigh, ByKey::default(), LetGoLater),
+            Err(_) => Cache::with(self.max_entries, capacity, weigh, ByKey::default(), LetGoLater),
         };
         // The cache refuses what fills more of a shard than its hot part.
         let max_entry_weight = (cache.shard_capacity() / 100 * 88).min((capacity / 8).max(weigh.least));

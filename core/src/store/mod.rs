@@ -1,5 +1,6 @@
 //! The trait for places that keep good replies.
 
+mod let_go;
 mod map;
 mod memory;
 mod shelf;

@@ -14,6 +14,7 @@ mod explain;
 mod failover;
 mod flight;
 mod invalidation;
+mod letting_go;
 mod negative;
 mod original_bugs;
 mod outcome;
