@@ -139,6 +139,10 @@ impl Shelf {
         let (shelf, key) = (Arc::clone(self), key.clone());
         let remove = async move {
             shelf.remove(&key, Some(&seen)).await;
+            // Its last owner runs its value's own code.
+            if catch_unwind(AssertUnwindSafe(|| drop(seen))).is_err() {
+                shelf.trouble("remove", "a value panicked when it was dropped");
+            }
             None::<()>
         };
         self.at_once_or_behind("remove", remove).await;
@@ -202,7 +206,10 @@ impl Shelf {
                 Err(_) => std::task::Poll::Ready(Err("it panicked")),
             },
         );
-        match sync::timeout(limit.min(self.timeout), guarded).await {
+        let ended = sync::timeout(limit.min(self.timeout), guarded).await;
+        // A future that is given up may panic, too.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(operation)));
+        match ended {
             Ok(Ok(Ok(value))) => return Some(value),
             Ok(Ok(Err(error))) => self.trouble(name, error),
             Ok(Err(panic)) => self.trouble(name, panic),
