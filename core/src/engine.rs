@@ -18,7 +18,7 @@ use crate::{
     args::Args,
     client::Client,
     context::Context,
-    entry::{Ahead, Entry, Sent, Slot},
+    entry::{Ahead, Entry, Sent, Slot, UNSAID},
     error::CallError,
     flight::Flights,
     invalidate::{Epochs, Force, Scope, Verdict},
@@ -187,7 +187,7 @@ impl Engine {
             }
             let slot = slot.downcast::<T>()?;
             self.counters.hit();
-            let fresh_for = fresh_until.min(own);
+            let fresh_for = if own == UNSAID { fresh_until } else { own };
             Some(Hit { slot, age, fresh_for })
         })
     }

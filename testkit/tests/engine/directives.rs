@@ -158,6 +158,22 @@ async fn nobody_listens_unless_told_to() {
     }
 }
 
+/// A hit at once said what the policy would have said, and one that had to wait what the service says.
+#[tokio::test(start_paused = true)]
+async fn a_hit_says_how_long_it_is_fresh_by_its_service() {
+    for said in [3, 60] {
+        let broker = FakeBroker::new();
+        numbered(&broker, "nameko.cache_fresh_for", json!(said));
+        let shop = listening(&client(&broker), CacheFirst::fresh_for(S(10)));
+        get(&shop).await;
+        sleep(S(1)).await;
+        let expected = (1, format!("hit; ttl={}", said - 1));
+        assert_eq!(get(&shop).await, expected);
+        let waited: Reply<u64> = shop.call("get", ()).max_age(S(100)).await.unwrap();
+        assert_eq!((*waited, told(&waited)), expected);
+    }
+}
+
 /// The tag is known only from the reply.
 ///
 /// Proves: 3.
