@@ -317,13 +317,11 @@ impl Attempt<'_> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let Ok(place) = Arc::clone(&self.cache.refreshes).try_acquire_owned() else {
-            return self.call.engine.counters.refresh_skipped();
-        };
         let limit = self.flight_limit().or(Some(REFRESH_LIMIT));
-        self.cache
-            .flights
-            .refresh(self.mission::<T>(limit), place, || self.call.request(limit));
+        let (flights, mission) = (&self.cache.flights, self.mission::<T>(limit));
+        if flights.refresh(mission, || self.call.request(limit)).is_err() {
+            self.call.engine.counters.refresh_skipped();
+        }
     }
 
     /// Looks behind a cached answer whether the service is alive.
@@ -332,9 +330,10 @@ impl Attempt<'_> {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let limit = self.flight_limit().or(Some(REFRESH_LIMIT));
-        self.cache
-            .flights
-            .probe(self.mission::<T>(limit), || self.call.request(limit));
+        let (flights, mission) = (&self.cache.flights, self.mission::<T>(limit));
+        if flights.probe(mission, || self.call.request(limit)).is_err() {
+            self.call.engine.counters.refresh_skipped();
+        }
     }
 }
 

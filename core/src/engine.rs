@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{sync::Semaphore, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     args::Args,
@@ -34,9 +34,6 @@ use crate::{
     wire::{self, Publishing},
 };
 
-/// Most refreshes behind stale answers at once; the surplus is skipped.
-const MAX_REFRESHES: usize = 64;
-
 /// The calls of one service: plain ones, or cached ones.
 pub(crate) struct Engine {
     pub(crate) client: Client,
@@ -53,7 +50,6 @@ pub(crate) struct Engine {
 pub(crate) struct Cache {
     pub(crate) shelf: Arc<Shelf>,
     pub(crate) flights: Arc<Flights>,
-    pub(crate) refreshes: Arc<Semaphore>,
     epochs: Arc<Epochs>,
     pub(crate) methods: Methods,
     masked: Mutex<BTreeMap<String, u64>>,
@@ -119,7 +115,6 @@ impl Engine {
         let transport = Arc::clone(client.transport());
         let cache = Cache {
             flights: Flights::new(transport, client.clock(), Arc::clone(&shelf), Arc::clone(&epochs)),
-            refreshes: Arc::new(Semaphore::new(MAX_REFRESHES)),
             masked: Mutex::default(),
             shelf,
             epochs,

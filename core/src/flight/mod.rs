@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore, SetOnce},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, SetOnce, TryAcquireError},
     time::Instant,
 };
 use tracing::Instrument as _;
@@ -43,6 +43,9 @@ const HARVEST: Duration = Duration::from_secs(60);
 
 /// How many flights that nobody waits for may go on; the surplus is forgotten.
 const MAX_DETACHED: usize = 1024;
+
+/// Most refreshes behind stale answers at once, and most probes; the surplus is skipped.
+const MAX_BEHIND: usize = 64;
 
 /// What a flight brought: a good reply, and whether the store has it.
 pub(crate) type Landing = Result<(Entry, bool), CallError>;
@@ -80,6 +83,9 @@ pub(crate) struct Flights {
     negatives: Negatives,
     active: Mutex<Active>,
     detached: Semaphore,
+    refreshes: Arc<Semaphore>,
+    /// Apart from those: refreshes that hang must not keep anybody from finding the service alive again.
+    probes: Arc<Semaphore>,
     forgotten: AtomicU64,
     /// Set when the proxy is gone. (It wakes in order; a `watch` would not, and no two runs of a test would be alike.)
     abandoned: SetOnce<()>,
@@ -126,6 +132,8 @@ impl Flights {
             negatives: Negatives::default(),
             active: Mutex::default(),
             detached: Semaphore::new(MAX_DETACHED),
+            refreshes: Arc::new(Semaphore::new(MAX_BEHIND)),
+            probes: Arc::new(Semaphore::new(MAX_BEHIND)),
             forgotten: AtomicU64::new(0),
             abandoned: SetOnce::new(),
         })
@@ -157,14 +165,13 @@ impl Flights {
         (ticket, false)
     }
 
-    /// Starts a flight that nobody waits for, unless one for the same key is under way, or failed just now. It holds
-    /// `place` until it ends.
+    /// Starts a flight that nobody waits for, unless one for the same key is under way, or failed just now. An error if
+    /// it is due, and too many others are under way.
     pub(crate) fn refresh(
         self: &Arc<Self>,
         mission: Mission,
-        place: OwnedSemaphorePermit,
         request: impl FnOnce() -> Request,
-    ) {
+    ) -> Result<(), TryAcquireError> {
         let mut active = self.active();
         let is_under_way = |flight: &Arc<Flight>| {
             self.may_join(flight, &mission.key, &mission.route)
@@ -173,19 +180,27 @@ impl Flights {
         if active.get(&mission.key).is_some_and(is_under_way)
             || self.backoffs.hold(&mission.key, self.clock.now_exact())
         {
-            return;
+            return Ok(());
         }
+        let place = Arc::clone(&self.refreshes).try_acquire_owned()?;
         let flight = Flight::new(self.clock, &mission, true);
         active.insert(mission.key.clone(), Arc::clone(&flight));
         drop(active);
         self.launch(flight, mission, Some(place), request);
+        Ok(())
     }
 
-    /// Starts a flight that nobody waits for, to see whether the service is alive.
-    pub(crate) fn probe(self: &Arc<Self>, mission: Mission, request: impl FnOnce() -> Request) {
+    /// Starts a flight that nobody waits for, to see whether the service is alive. An error if too many are under way.
+    pub(crate) fn probe(
+        self: &Arc<Self>,
+        mission: Mission,
+        request: impl FnOnce() -> Request,
+    ) -> Result<(), TryAcquireError> {
+        let place = Arc::clone(&self.probes).try_acquire_owned()?;
         let flight = Flight::new(self.clock, &mission, true);
         self.active().insert(mission.key.clone(), Arc::clone(&flight));
-        self.launch(flight, mission, None, request);
+        self.launch(flight, mission, Some(place), request);
+        Ok(())
     }
 
     /// Not if it may be lost, and not if its answer was invalidated before it came.

@@ -24,7 +24,7 @@ pub(super) struct Seat {
     pub(super) flights: Arc<Flights>,
     pub(super) flight: Arc<Flight>,
     pub(super) mission: Mission,
-    /// The place among the refreshes, if it is one.
+    /// The place among the refreshes or the probes, if it is one.
     pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 

@@ -290,3 +290,62 @@ async fn a_hung_refresh_does_not_lengthen_the_use_of_the_old_entry() {
     assert_eq!(broker.in_flight(), 1, "the refresh hangs");
     assert!(call().await.unwrap_err().is_timeout());
 }
+
+/// A key whose refresh is under way needs no other: that is not skipped for want of room.
+///
+/// Proves: 32.
+#[tokio::test(start_paused = true)]
+async fn only_a_refresh_that_is_due_counts_as_skipped() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1));
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(100));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    for n in 0..65u64 {
+        let _: Reply<u64> = shop.call("get", (n,)).await.unwrap();
+    }
+    sleep(S(10)).await;
+    let _silence = broker.silent("shop");
+    for _ in 0..3 {
+        for n in 0..64u64 {
+            let _: Reply<u64> = shop.call("get", (n,)).await.unwrap();
+        }
+        sleep(MS(1)).await;
+    }
+    assert_eq!((broker.in_flight(), shop.stats().refreshes_skipped), (64, 0));
+    let _: Reply<u64> = shop.call("get", (64,)).await.unwrap();
+    assert_eq!(shop.stats().refreshes_skipped, 1);
+}
+
+#[derive(serde::Deserialize)]
+#[serde(from = "u64")]
+struct Picky;
+
+impl From<u64> for Picky {
+    fn from(number: u64) -> Self {
+        assert_eq!(number, 1, "it panics, as it should");
+        Self
+    }
+}
+
+/// A refresh whose reply makes its type panic has failed as any other. It was repeated at every call.
+///
+/// Proves: 51, E14.
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_panics_is_not_repeated_at_once() {
+    let broker = FakeBroker::new();
+    broker.on("shop.get").reply(json!(1)).then(json!(2));
+    let policy = CacheFirst::fresh_for(S(10)).stale_while_revalidate(S(100));
+    let shop = CacheFirstRpcProxy::builder("shop")
+        .policy(policy)
+        .build(&client(&broker));
+    let call = async || drop(shop.call::<Picky, _>("get", ()).await.unwrap());
+    call().await;
+    sleep(S(10)).await;
+    for _ in 0..200 {
+        call().await;
+        sleep(MS(100)).await;
+    }
+    broker.calls("shop.get").assert_times(1 + 5); // after 0, 1, 3, 7 and 15 s
+}
