@@ -227,6 +227,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let reason = if std::thread::panicking() {
+            if self.flight.landing.get().is_none() {
+                self.pause(true);
+            }
             "it panicked"
         } else {
             "it was shut down"

@@ -282,7 +282,6 @@ impl Model<'_> {
         let flight = &self.flights[index];
         let pause = (flight.proxy, flight.asked);
         let is_good = match what {
-            Some(Brought::Error(Fault::Aborted)) => return, // a panic remembers nothing
             Some(Brought::Good) => true,
             Some(Brought::Odd) => self.is_untyped(flight.launcher),
             Some(Brought::Error(_)) | None => false,
