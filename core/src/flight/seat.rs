@@ -43,6 +43,8 @@ impl Seat {
                         self.note(None);
                         self.pause(true);
                     }
+                    // Who left says nothing about the service, but its silence does.
+                    None if self.outlasted_patience() => self.note(None),
                     None => self.measure(Ending::Silent),
                 }
                 return;
@@ -100,6 +102,18 @@ impl Seat {
         };
         self.flights
             .note(&self.mission.route, self.mission.policy.as_ref(), ending);
+    }
+
+    /// Whether there was no answer for as long as the policy waits for one.
+    fn outlasted_patience(&self) -> bool {
+        let policy = self.mission.policy.as_ref();
+        let limits = [policy.failover_timeout(), policy.call_timeout()];
+        let patience = limits
+            .into_iter()
+            .flatten()
+            .filter(|limit| !limit.is_zero())
+            .min();
+        patience.is_some_and(|patience| self.flight.started.elapsed() >= patience)
     }
 
     /// Remembers how long it took. What is lost counts as the longest that anybody would have waited.

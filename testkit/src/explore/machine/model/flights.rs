@@ -321,8 +321,19 @@ impl Model<'_> {
         if self.flights[index].kind == Kind::Refresh {
             self.remember(index, None);
             self.note_end(index, None);
+        } else if self.outlasted_patience(index) {
+            self.note_end(index, None);
         }
         Ok(())
+    }
+
+    /// Whether there was no answer for as long as the policy waits for one, if it waits at all.
+    fn outlasted_patience(&self, index: usize) -> bool {
+        let flight = &self.flights[index];
+        let policy = self.policy(flight.launcher);
+        let limits = [policy.failover_timeout, policy.call_timeout];
+        let patience = limits.into_iter().flatten().filter(|limit| *limit > 0).min();
+        patience.is_some_and(|patience| self.now - flight.launched >= patience)
     }
 
     /// `caller` waits no more for its flight.
