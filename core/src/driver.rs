@@ -121,14 +121,17 @@ impl Attempt<'_> {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let (flights, policy) = (&self.cache.flights, self.rule.policy.as_ref());
-        let circuit = flights.circuit(&self.call.route, policy);
-        if circuit != Circuit::Closed
-            && let Some(reply) = self.stand_in(Reason::CircuitOpen, None).await
-        {
-            if circuit == Circuit::Probe {
-                self.probe::<T>();
+        let mut circuit = flights.look_at_circuit(&self.call.route, policy);
+        if circuit != Circuit::Closed {
+            let reply = self.stand_in(Reason::CircuitOpen, None).await;
+            // Only now, as callers may leave while the store is read: who is told to look again is the only one.
+            circuit = flights.circuit(&self.call.route, policy);
+            if let Some(reply) = reply {
+                if circuit == Circuit::Probe {
+                    self.probe::<T>();
+                }
+                return Ok(reply);
             }
-            return Ok(reply);
         }
         if let Circuit::Open(retry_in) = circuit
             && policy.breaker().is_some_and(|breaker| breaker.fails_fast)

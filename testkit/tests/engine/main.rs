@@ -15,6 +15,7 @@ mod failover;
 mod flight;
 mod invalidation;
 mod letting_go;
+mod looking_again;
 mod negative;
 mod original_bugs;
 mod outcome;

@@ -39,7 +39,7 @@ pub(super) enum Phase {
     /// The store is read before the service is asked.
     Looks,
     /// The circuit is open: the store is read instead of asking the service.
-    Checks(Circuit),
+    Checks,
     /// A flight is awaited.
     Waits(Waits),
     /// The call has to end in this moment, so.
@@ -72,7 +72,7 @@ pub(super) enum Must {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Purpose {
     First,
-    Circuit(Circuit),
+    Circuit,
     Patience,
     InsteadOf(Fault),
 }
@@ -109,16 +109,16 @@ impl Model<'_> {
         if let Some(fault) = self.negative(caller) {
             return self.must(caller, Must::Error(fault));
         }
-        match self.circuit(caller) {
-            circuit if circuit != Circuit::Closed && self.mode(caller) != Mode::Reload => {
-                self.calls[caller].phase = Phase::Checks(circuit);
-            }
-            circuit => self.goes_out_or_fails(caller, circuit),
+        if self.circuit(caller) != Circuit::Closed && self.mode(caller) != Mode::Reload {
+            self.calls[caller].phase = Phase::Checks;
+        } else {
+            self.goes_out_or_fails(caller);
         }
     }
 
     /// No old answer is at hand: while the circuit is open, that may be an error at once.
-    pub(super) fn goes_out_or_fails(&mut self, caller: Caller, circuit: Circuit) {
+    pub(super) fn goes_out_or_fails(&mut self, caller: Caller) {
+        let circuit = self.circuit(caller);
         let fails_fast = |breaker: BreakerSetup| breaker.fails_fast;
         if circuit == Circuit::Open && self.policy(caller).breaker.is_some_and(fails_fast) {
             return self.must(caller, Must::Error(Fault::CircuitOpen));
@@ -234,7 +234,7 @@ impl Model<'_> {
                     );
                 }
             },
-            Phase::NotBegun | Phase::Looks | Phase::Checks(_) | Phase::Over => {
+            Phase::NotBegun | Phase::Looks | Phase::Checks | Phase::Over => {
                 return violation("E7", format!("call {caller} ends so: {told:?}"));
             }
         };
@@ -253,7 +253,7 @@ impl Model<'_> {
             let due = match (call.phase, call.reading) {
                 (Phase::NotBegun | Phase::Over, _) => None,
                 (_, Some((began, _))) => Some(began + self.schedule.store.timeout),
-                (Phase::Looks | Phase::Checks(_) | Phase::Must(_), None) => Some(self.now),
+                (Phase::Looks | Phase::Checks | Phase::Must(_), None) => Some(self.now),
                 (Phase::Waits(waits), None) => {
                     let landed = self.flights[waits.flight].landed;
                     let first = [landed, waits.patience, waits.limit].into_iter().flatten().min();

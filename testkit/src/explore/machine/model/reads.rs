@@ -84,7 +84,7 @@ impl Model<'_> {
     fn goes_on(&mut self, caller: Caller, purpose: Purpose, usable: Option<Number>) {
         match purpose {
             Purpose::First => self.first_read(caller, usable),
-            Purpose::Circuit(_) | Purpose::Patience | Purpose::InsteadOf(_) => {
+            Purpose::Circuit | Purpose::Patience | Purpose::InsteadOf(_) => {
                 self.fallback_read(caller, purpose, usable)
             }
         }
@@ -160,8 +160,8 @@ impl Model<'_> {
                     },
                 );
             }
-            (Some(number), Purpose::Circuit(circuit)) => {
-                if circuit == Circuit::Probe {
+            (Some(number), Purpose::Circuit) => {
+                if self.circuit(caller) == Circuit::Probe {
                     self.probe(caller);
                 }
                 let (reason, masked) = (Reason::CircuitOpen, None);
@@ -174,7 +174,7 @@ impl Model<'_> {
                     },
                 );
             }
-            (None, Purpose::Circuit(circuit)) => self.goes_out_or_fails(caller, circuit),
+            (None, Purpose::Circuit) => self.goes_out_or_fails(caller),
             (Some(number), _) => {
                 let (reason, masked) = (Reason::FailoverTimeout, None);
                 self.must(
@@ -200,7 +200,7 @@ impl Model<'_> {
         let needless = || Violation::new("70", format!("call {caller} reads the store for no reason"));
         let waits = match self.calls[caller].phase {
             Phase::Looks => return Ok(Purpose::First),
-            Phase::Checks(circuit) => return Ok(Purpose::Circuit(circuit)),
+            Phase::Checks => return Ok(Purpose::Circuit),
             Phase::Must(_) if self.looks_twice(caller) && self.calls[caller].looks == 1 => {
                 return Ok(Purpose::First);
             }
