@@ -216,7 +216,8 @@ impl MemoryStoreBuilder {
         self
     }
 
-    /// Most bytes of keys and [entries](Entry::weight), at least 1 KiB. Default: 64 MiB.
+    /// Most bytes of keys and entries, at least 1 KiB. Default: 64 MiB. What an entry takes is [estimated](Entry::weight)
+    /// by its text: where values are `serde_json::Value`s, expect several times as much.
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes.max(1024);
         self
