@@ -56,7 +56,8 @@ pub trait Store: Send + Sync + 'static {
     /// Whatever keeps the store from keeping it; the call that brought the entry succeeds all the same.
     async fn put(&self, key: &Key, entry: Entry) -> Result<Put, StoreError>;
 
-    /// Forgets `key`; with `seen`, only if that very entry ([`Entry::is`]) is still there. Says whether it forgot one.
+    /// Forgets `key`; with `seen`, only if that very entry ([`Entry::is`], or as close to it as this store keeps time) is
+    /// still there. Says whether it forgot one.
     ///
     /// # Errors
     /// Whatever keeps the store from forgetting it.
