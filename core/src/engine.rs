@@ -331,6 +331,11 @@ impl Cache {
         call_ends: Option<Instant>,
     ) -> Option<(Entry, bool)> {
         match self.view(key, route, call_ends).await? {
+            (entry, Verdict::Gone) if entry.ahead(self.shelf.now()) == Ahead::Beyond => {
+                // Whose clock is wrong is not known. If it is ours, others need this entry.
+                self.shelf.note_beyond();
+                None
+            }
             (entry, Verdict::Gone) => {
                 self.shelf.forget(key, entry).await;
                 None

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -17,7 +17,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{MemoryStore, Peek, Put, Store};
 use crate::{
     clock::{Clock, Moment},
-    entry::{Entry, Sent},
+    entry::{Ahead, Entry, Sent},
     error::{StoreError, Timer},
     key::Key,
     sync,
@@ -54,6 +54,8 @@ pub(crate) struct Shelf {
     /// Places for operations in the background.
     writes: Arc<Semaphore>,
     troubles: AtomicU64,
+    /// Whether an entry was found that comes from beyond any clock's error.
+    beyond: AtomicBool,
 }
 
 /// Most operations in the background; the surplus is left undone, and counted.
@@ -71,6 +73,7 @@ impl Shelf {
             timeout,
             writes: Arc::new(Semaphore::new(MAX_WRITES)),
             troubles: AtomicU64::new(0),
+            beyond: AtomicBool::new(false),
         }
     }
 
@@ -128,10 +131,38 @@ impl Shelf {
         }
         let (shelf, key) = (Arc::clone(self), key.clone());
         let put = async move {
-            let put = catch_unwind(AssertUnwindSafe(|| shelf.store.put(&key, entry)));
-            shelf.bounded("put", shelf.timeout, put).await
+            let put = shelf.put_once(&key, entry.clone()).await;
+            if put == Some(Put::Older) && shelf.forget_beyond(&key).await {
+                return shelf.put_once(&key, entry).await;
+            }
+            put
         };
         self.at_once_or_behind("put", put).await
+    }
+
+    async fn put_once(&self, key: &Key, entry: Entry) -> Option<Put> {
+        let put = catch_unwind(AssertUnwindSafe(|| self.store.put(key, entry)));
+        self.bounded("put", self.timeout, put).await
+    }
+
+    /// Remembers that an entry was found that comes from beyond any clock's error. It is no answer, and it keeps its
+    /// place until a reply is there to take it.
+    pub(crate) fn note_beyond(&self) {
+        self.beyond.store(true, Ordering::Relaxed);
+    }
+
+    /// Forgets what is stored under `key` if it is of that kind.
+    async fn forget_beyond(&self, key: &Key) -> bool {
+        if !self.beyond.load(Ordering::Relaxed) {
+            return false;
+        }
+        match self.look_up(key, None).await {
+            Some(there) if there.ahead(self.now()) == Ahead::Beyond => {
+                self.remove(key, Some(&there)).await;
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Forgets this entry under `key`, if it is still there. No reply waits for that either.

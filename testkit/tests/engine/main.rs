@@ -7,6 +7,7 @@ mod adaptive;
 mod breaker;
 mod cache_first;
 mod calls;
+mod clocks;
 mod crowds;
 mod directives;
 mod errors;
