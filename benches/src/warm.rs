@@ -11,10 +11,11 @@ use tokio::runtime::Runtime;
 
 use crate::runtime;
 
-/// A proxy of the service `bench`, a runtime of one thread, and calls of `get` that are hits.
+/// A proxy of the service `bench`, its client, a runtime of one thread, and calls of `get` that are hits.
 #[allow(missing_docs, reason = "said above")]
 pub struct Warm {
     pub runtime: Runtime,
+    pub client: Client,
     pub proxy: CacheFirstRpcProxy,
 }
 
@@ -55,7 +56,11 @@ impl Warm {
                 }
             }
         });
-        Self { runtime, proxy }
+        Self {
+            runtime,
+            client,
+            proxy,
+        }
     }
 
     /// Makes so many hits, each with arguments that depend on what the last one returned, as `next(n, last)`; `last` is

@@ -1,11 +1,11 @@
 //! A typed hit allocates nothing, whatever its arguments: counted, not timed.
 #![allow(clippy::expect_used, reason = "helpers of a test may panic")]
 
-use std::{collections::BTreeMap, hint::black_box};
+use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use nameko_cachetools::{
-    CacheFirstRpcProxy, Client, Clock, Entry, IntoArgs, Key, MemoryStore, Moment, Reply, Request, Response,
-    Store, args, transport_fn,
+    CacheFirstRpcProxy, Call, Client, Clock, Entry, IntoArgs, Key, MemoryStore, Moment, Reply, Request,
+    Response, Scope, Store, args, transport_fn,
 };
 use nameko_cachetools_benches::runtime;
 use serde::Serialize;
@@ -29,8 +29,20 @@ const SEARCH: Search = Search {
     limit: 0.1,
 };
 
+type Made<'a, A> = Call<'a, Vec<u64>, <A as IntoArgs>::Positional, <A as IntoArgs>::Keyword>;
+
 /// Allocations of a hit, from the call to the dropped reply, once buffers have grown.
 fn allocations<A: IntoArgs>(clock: Clock, args: impl Fn() -> A) -> u64 {
+    allocations_after(clock, args, |_| {}, |call| call)
+}
+
+/// The same if something happens after the first calls, and the counted one has `options`.
+fn allocations_after<A: IntoArgs>(
+    clock: Clock,
+    args: impl Fn() -> A,
+    happens: impl Fn(&Client),
+    options: impl Fn(Made<'_, A>) -> Made<'_, A>,
+) -> u64 {
     let transport =
         transport_fn(|_: Request| async { Ok(Response::json(r#"{"result": [1, 2], "error": null}"#)) });
     let client = Client::builder(transport).clock(clock).build();
@@ -42,8 +54,9 @@ fn allocations<A: IntoArgs>(clock: Clock, args: impl Fn() -> A) -> u64 {
             let reply: Reply<Vec<u64>> = proxy.call("m", args()).await.expect("an answer");
             drop(reply);
         }
+        happens(&client);
         let ready = args();
-        let mut call = Some(proxy.call::<Vec<u64>, A>("m", ready));
+        let mut call = Some(options(proxy.call::<Vec<u64>, A>("m", ready)));
         let mut hit = false;
         let counted = allocation_counter::measure(|| {
             let future = call.take().map(IntoFuture::into_future);
@@ -73,6 +86,19 @@ fn a_hit_allocates_nothing() {
         );
         assert_eq!(allocations(clock, || (SEARCH,)), 0);
         assert_eq!(allocations(clock, || (&map,)), 0);
+    }
+}
+
+/// Nor does what was invalidated meanwhile and is no part of it, or an option that is about requests.
+#[test]
+fn what_does_not_concern_a_hit_lets_it_allocate_nothing() {
+    fn limited(call: Made<'_, (u64,)>) -> Made<'_, (u64,)> {
+        call.timeout(Duration::from_secs(1))
+    }
+    for clock in [Clock::Coarse, Clock::Tokio] {
+        let elsewhere = |client: &Client| client.invalidate(&Scope::tag("another"));
+        assert_eq!(allocations_after(clock, || (7u64,), elsewhere, |call| call), 0);
+        assert_eq!(allocations_after(clock, || (7u64,), |_| {}, limited), 0);
     }
 }
 

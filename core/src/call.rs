@@ -203,7 +203,8 @@ where
     // twice, each time in wider steps than they were written in, for which processors wait.
     #[inline(always)]
     fn into_future(self) -> CallFuture<T> {
-        if self.options.is_none()
+        let options = self.options.as_ref();
+        if options.is_none_or(|options| options.leave_hits_alone())
             && let Some(hit) = self.engine.hit(self.method, &self.args)
         {
             return CallFuture(State::Hit(hit));

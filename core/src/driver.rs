@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 use crate::{
     breaker::Circuit,
+    cache::{Cache, value_of},
     decision::{Found, Step, first_step, reads_store},
-    engine::{Cache, Prepared, value_of},
+    engine::Prepared,
     entry::{Entry, Marks, Slot},
     error::{CallError, ErrorClass},
     flight::Mission,

@@ -1,27 +1,24 @@
 //! What a proxy is made of, and the parts of a call that need no waiting: the hit, and writing down the rest.
 
 use std::{
-    any::type_name,
-    collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use bytes::Bytes;
-use serde::{Serialize, de::DeserializeOwned};
-use tokio::time::Instant;
+use serde::Serialize;
 
 use crate::{
     args::Args,
+    cache::Cache,
     client::Client,
     context::Context,
-    entry::{Ahead, Entry, Sent, Slot, UNSAID},
+    entry::{Entry, Sent, Slot, UNSAID},
     error::CallError,
-    flight::Flights,
-    invalidate::{Epochs, Force, Scope, Verdict},
+    invalidate::{Force, Scope},
     key::{Key, Prefix, Unkeyable, Vary},
     message::Request,
     methods::{Methods, Rule},
@@ -44,15 +41,6 @@ pub(crate) struct Engine {
     pub(crate) cache: Option<Cache>,
     pub(crate) counters: Counters,
     warned_unkeyable: AtomicBool,
-}
-
-/// What makes calls cached.
-pub(crate) struct Cache {
-    pub(crate) shelf: Arc<Shelf>,
-    pub(crate) flights: Arc<Flights>,
-    epochs: Arc<Epochs>,
-    pub(crate) methods: Methods,
-    masked: Mutex<BTreeMap<String, u64>>,
 }
 
 /// A call on its way: all that the driver needs, in its own hands.
@@ -111,15 +99,7 @@ impl Engine {
         shelf: Shelf,
         methods: Methods,
     ) -> Arc<Self> {
-        let (shelf, epochs) = (Arc::new(shelf), Arc::clone(client.epochs()));
-        let transport = Arc::clone(client.transport());
-        let cache = Cache {
-            flights: Flights::new(transport, client.clock(), Arc::clone(&shelf), Arc::clone(&epochs)),
-            masked: Mutex::default(),
-            shelf,
-            epochs,
-            methods,
-        };
+        let cache = Cache::new(&client, shelf, methods);
         Arc::new(Self::new(client, service, publishing, Some(cache)))
     }
 
@@ -177,9 +157,14 @@ impl Engine {
             let age = now.nanos_since(sent_at);
             let fresh_until = rule.fresh_until(age, key)?;
             // What its service lets live longer than others is left to the long way.
-            if age >= own || !cache.epochs.none_since(sent_at) {
+            if age >= own {
                 return None;
             }
+            let slot = if cache.epochs.none_since(sent_at) {
+                slot
+            } else {
+                cache.untouched(&self.service, method, key, sent_at, slot)?
+            };
             let slot = slot.downcast::<T>()?;
             self.counters.hit();
             let fresh_for = if own == UNSAID { fresh_until } else { own };
@@ -303,92 +288,4 @@ impl Drop for Engine {
             cache.flights.abandon();
         }
     }
-}
-
-impl Cache {
-    /// The stored entry, and what invalidations leave of it, and clocks that differ.
-    pub(crate) async fn view(
-        &self,
-        key: &Key,
-        route: &Route,
-        call_ends: Option<Instant>,
-    ) -> Option<(Entry, Verdict)> {
-        let entry = self.shelf.look_up(key, call_ends).await?;
-        let by_invalidation = self.epochs.judge(entry.sent(), key, route, entry.tags());
-        let by_clock = match entry.ahead(self.shelf.now()) {
-            Ahead::No => Verdict::Untouched,
-            Ahead::Skewed => Verdict::Expired,
-            Ahead::Beyond => Verdict::Gone,
-        };
-        Some((entry, by_invalidation.max(by_clock)))
-    }
-
-    /// The stored entry, and whether an invalidation made it stale. What an invalidation forbids is forgotten.
-    pub(crate) async fn look_up(
-        &self,
-        key: &Key,
-        route: &Route,
-        call_ends: Option<Instant>,
-    ) -> Option<(Entry, bool)> {
-        match self.view(key, route, call_ends).await? {
-            (entry, Verdict::Gone) if entry.ahead(self.shelf.now()) == Ahead::Beyond => {
-                // Whose clock is wrong is not known. If it is ours, others need this entry.
-                self.shelf.note_beyond();
-                None
-            }
-            (entry, Verdict::Gone) => {
-                self.shelf.forget(key, entry).await;
-                None
-            }
-            (entry, verdict) => Some((entry, verdict == Verdict::Expired)),
-        }
-    }
-
-    /// Counts an error that a cached answer stands in for, and warns once of each kind.
-    pub(crate) fn count_masked(&self, route: &Route, error: &CallError) {
-        const MOST: usize = 64;
-        let kind = match error.remote() {
-            Some(remote) => remote
-                .exc_type
-                .chars()
-                .take(128)
-                .flat_map(char::escape_debug)
-                .collect(),
-            None => format!("{:?}", error.class()),
-        };
-        let mut masked = self.masked.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = if masked.len() < MOST || masked.contains_key(&kind) {
-            kind
-        } else {
-            "others".to_owned()
-        };
-        let count = masked.entry(kind.clone()).or_default();
-        *count += 1;
-        let is_first = *count == 1;
-        // Whoever is told may ask for the counts.
-        drop(masked);
-        if is_first {
-            tracing::warn!(%route, error = kind, "cached answers stand in for an error of this kind; warned of once");
-        }
-    }
-
-    /// How often cached answers stood in for errors, by their kind.
-    pub(crate) fn masked(&self) -> BTreeMap<String, u64> {
-        self.masked.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// The value of an entry as a `T`: the one it holds, or one decoded from its text, which leaves the entry alone.
-pub(crate) fn value_of<T>(route: &Route, entry: Entry) -> Result<Arc<Slot<T>>, CallError>
-where
-    T: DeserializeOwned + Send + Sync + 'static,
-{
-    if entry.holds::<T>()
-        && let Some(slot) = entry.slot.clone().downcast()
-    {
-        return Ok(slot);
-    }
-    tracing::trace!(%route, expected = type_name::<T>(), "the cached reply is decoded for another type");
-    let value = wire::decode(route, entry.body())?;
-    Ok(Arc::new(Slot::alone(value)))
 }

@@ -7,8 +7,9 @@ use std::{
 
 use crate::{
     breaker::Circuit,
+    cache::Cache,
     decision::{Found, Step, first_step, reads_store},
-    engine::{Cache, Prepared},
+    engine::Prepared,
     invalidate::Verdict,
     key::Key,
     methods::Rule,

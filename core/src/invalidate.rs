@@ -6,6 +6,8 @@
 //! by it when they are read, stored or joined. Nothing has to be searched for, so invalidating a whole service costs no
 //! more than one call.
 
+mod traces;
+
 use std::{
     collections::HashMap,
     hash::Hash,
@@ -19,6 +21,7 @@ use crate::{
     route::Route,
     sync::{AtomicU64, Mutex, MutexGuard},
 };
+use traces::Traces;
 
 /// Most barriers of single calls, and most of tags, that are remembered one by one. When there are more, one barrier
 /// takes the place of the older half: it invalidates more than was asked for, and never less.
@@ -82,6 +85,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Epochs {
     /// The moment of the latest one: what was asked for after it needs no closer look.
     latest: AtomicU64,
+    traces: Traces,
     barriers: Mutex<Barriers>,
 }
 
@@ -144,9 +148,21 @@ impl Epochs {
         asked_for.as_nanos() > self.latest.load(Ordering::Acquire)
     }
 
+    /// Whether no invalidation of this answer came since this moment, as far as can be said at once.
+    pub(crate) fn none_of_it_since(
+        &self,
+        asked_for: Moment,
+        key: &Key,
+        service: &str,
+        method: &str,
+        tags: &[String],
+    ) -> bool {
+        self.none_since(asked_for) || self.traces.none_since(asked_for, key, service, method, tags)
+    }
+
     /// What invalidations leave of an answer to this call that was asked for at `sent`.
     pub(crate) fn judge(&self, sent: Sent, key: &Key, route: &Route, tags: &[String]) -> Verdict {
-        if self.none_since(sent.moment()) {
+        if self.none_of_it_since(sent.moment(), key, route.service(), route.method(), tags) {
             return Verdict::Untouched;
         }
         let call = key.digest();
@@ -177,7 +193,12 @@ impl Epochs {
 
     /// Invalidates everything in `scope` that was asked for before `now`.
     pub(crate) fn raise(&self, scope: &Scope, now: Sent, force: Force) {
-        let mut barriers = self.raising(now);
+        let mut barriers = self.lock();
+        match barriers.have_room_for(scope) {
+            true => self.traces.leave(scope, now.moment()),
+            false => self.traces.leave_everywhere(now.moment()),
+        }
+        self.note(now);
         let barrier = match scope {
             Scope::Everything => &mut barriers.everything,
             Scope::Service(service) | Scope::Method(service, _) if barriers.has_no_room_for(service) => {
@@ -199,14 +220,23 @@ impl Epochs {
     /// Invalidates the answers to one call that were asked for before `now`.
     pub(crate) fn raise_call(&self, key: &Key, now: Sent, force: Force) {
         let call = key.digest();
-        self.raising(now).call(call).raise(now, force);
+        let mut barriers = self.lock();
+        match barriers.calls.len() < MAX_BARRIERS {
+            true => self.traces.leave_at(key, now.moment()),
+            false => self.traces.leave_everywhere(now.moment()),
+        }
+        self.note(now);
+        barriers.call(call).raise(now, force);
     }
 
     /// The same for an error that is an answer. Of those, a service has as many as its callers like: too many must not
     /// take from the store what has nothing to do with them.
     pub(crate) fn raise_error(&self, key: &Key, now: Sent) {
         let call = key.digest();
-        self.raising(now).error(call).raise(now, Force::Hard);
+        let mut barriers = self.lock();
+        self.traces.leave_at(key, now.moment());
+        self.note(now);
+        barriers.error(call).raise(now, Force::Hard);
     }
 
     /// Whether an answer that comes now may be older than such an error, of which nobody knows any more.
@@ -214,11 +244,9 @@ impl Epochs {
         !self.none_since(sent.moment()) && self.lock().all_errors.judge(sent) != Verdict::Untouched
     }
 
-    /// The lock, with `latest` raised under it.
-    fn raising(&self, now: Sent) -> MutexGuard<'_, Barriers> {
-        let barriers = self.lock();
+    /// An invalidation that has left its trace and is about to come, under the lock.
+    fn note(&self, now: Sent) {
         self.latest.fetch_max(now.moment().as_nanos(), Ordering::AcqRel);
-        barriers
     }
 
     fn lock(&self) -> MutexGuard<'_, Barriers> {
@@ -228,6 +256,22 @@ impl Epochs {
 }
 
 impl Barriers {
+    /// Whether a barrier of this scope is about nothing else.
+    fn have_room_for(&self, scope: &Scope) -> bool {
+        match scope {
+            Scope::Everything => true,
+            Scope::Service(_) => self.services.len() < MAX_BARRIERS,
+            Scope::Method(service, _) => {
+                let methods = self
+                    .services
+                    .get(service)
+                    .map_or(0, |service| service.methods.len());
+                self.services.len() < MAX_BARRIERS && methods < MAX_BARRIERS
+            }
+            Scope::Tag(_) => self.tags.len() < MAX_BARRIERS,
+        }
+    }
+
     fn has_no_room_for(&self, service: &str) -> bool {
         self.services.len() >= MAX_BARRIERS && !self.services.contains_key(service)
     }

@@ -66,6 +66,7 @@ mod args;
 mod backoff;
 mod breaker;
 mod builder;
+mod cache;
 mod call;
 mod client;
 mod clock;

@@ -19,6 +19,13 @@ pub(crate) struct Options {
     pub(crate) expiration: Option<Option<Duration>>,
 }
 
+impl Options {
+    /// Whether they say something of requests only, so that a hit is the same without them.
+    pub(crate) fn leave_hits_alone(&self) -> bool {
+        self.mode == Mode::Policy && self.max_age.is_none() && self.context.is_none() && !self.shared
+    }
+}
+
 /// How a call wants the cache to be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Mode {

@@ -35,14 +35,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("client", 4),
     ("methods", 4),
     ("flight", 4),
+    ("cache", 5),
     ("decision", 5),
-    ("engine", 5),
-    ("explain", 6),
-    ("plain", 6),
-    ("driver", 7),
-    ("builder", 8),
-    ("call", 8),
-    ("proxy", 9),
+    ("engine", 6),
+    ("explain", 7),
+    ("plain", 7),
+    ("driver", 8),
+    ("builder", 9),
+    ("call", 9),
+    ("proxy", 10),
 ];
 
 #[test]

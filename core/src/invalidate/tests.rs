@@ -82,6 +82,28 @@ async fn what_came_after_the_latest_needs_no_closer_look() {
     assert!(epochs.none_since(sent().moment()));
 }
 
+/// Else one invalidation would send all hits the long way until their answers are renewed.
+#[test]
+fn what_others_were_about_needs_no_closer_look() {
+    let epochs = Epochs::default();
+    let before = sent();
+    for n in 0..20 {
+        epochs.raise(&Scope::service(format!("other {n}")), sent(), Force::Hard);
+        epochs.raise(&Scope::method("shop", format!("other {n}")), sent(), Force::Soft);
+        epochs.raise(&Scope::tag(format!("other {n}")), sent(), Force::Hard);
+        epochs.raise_call(&key(1000 + n), sent(), Force::Hard);
+        epochs.raise_error(&key(2000 + n), sent());
+    }
+    let untouched = |n: &usize| {
+        let tags = [format!("a {n}")];
+        let at_once = epochs.none_of_it_since(before.moment(), &key(*n), &format!("shop {n}"), "get", &tags);
+        assert!(!epochs.none_since(before.moment()));
+        at_once
+    };
+    let at_once = (0..100).filter(untouched).count();
+    assert!(at_once > 80, "{at_once} of 100"); // others share a place by chance: 6, about
+}
+
 /// Proves: 9.
 #[test]
 fn barriers_are_bounded_and_never_forgotten() {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nameko_cachetools::Scope;
 use nameko_cachetools_benches::{
     KEYS, Rounds, Row, Warm,
     by_hand::ByHand,
@@ -23,7 +24,7 @@ pub(crate) fn rows() -> Rows {
         zipf(MANY, 1 << 20, 1),
         (1.3, 1.1),
     ));
-    rows.extend([by_hand(), large_reply()]);
+    rows.extend([by_hand(), after_invalidation(), large_reply()]);
     Ok(rows)
 }
 
@@ -107,6 +108,36 @@ fn by_hand() -> Row {
     Row::ratio("hit, 64 hot keys, against one written by hand", "ns", medians)
         .measured(rounds.ratio(0, 1))
         .target(1.1, 1.0)
+}
+
+/// What others were about slows no hit down for long.
+fn after_invalidation() -> Row {
+    let (usual, after) = (
+        Warm::new::<Product, _>(PRODUCT, KEYS, |n| (n,)),
+        Warm::new::<Product, _>(PRODUCT, KEYS, |n| (n,)),
+    );
+    after.client.invalidate(&Scope::tag("something else"));
+    let hits = |warm: &Warm, number| {
+        warm.hits(
+            number,
+            |n, last| ((n + (last & 0x8000_0000)) % KEYS,),
+            |product: &Product| product.stock.into(),
+        );
+    };
+    let rounds = Rounds::run(
+        51,
+        40_000,
+        &mut [&mut |number| hits(&after, number), &mut |number| {
+            hits(&usual, number)
+        }],
+    );
+    Row::ratio(
+        "hit, 64 hot keys, after an invalidation of something else, against one before",
+        "ns",
+        (rounds.median(0), rounds.median(1)),
+    )
+    .measured(rounds.ratio(0, 1))
+    .target(2.0, 1.5)
 }
 
 /// 10 KB of rows cost a hit no more than one row does.
