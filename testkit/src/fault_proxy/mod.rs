@@ -323,7 +323,10 @@ async fn listen(listener: TcpListener, upstream: String, shared: Arc<Shared>) {
             continue;
         }
         let (orders, ordered) = mpsc::unbounded_channel();
-        lock(&shared.wires).push(orders);
+        let mut wires = lock(&shared.wires);
+        wires.retain(|wire| !wire.is_closed());
+        wires.push(orders);
+        drop(wires);
         let (upstream, shared) = (upstream.clone(), shared.clone());
         tokio::spawn(async move {
             // Without a broker, the client's connection is closed: nobody listens.
@@ -370,5 +373,17 @@ mod tests {
         assert_eq!(parts("amqp://rabbit/v"), ("amqp://", "rabbit:5672".into(), "/v"));
         assert_eq!(parts("amqp://[::1]"), ("amqp://", "[::1]:5672".into(), ""));
         assert!(super::parts("rabbit").is_none() && super::parts("amqp://").is_none());
+    }
+
+    #[tokio::test]
+    async fn connections_that_have_ended_are_not_kept() {
+        let proxy = FaultProxy::start("amqp://127.0.0.1:1").await.unwrap(); // nobody listens there
+        let (_, place, _) = super::parts(proxy.uri()).unwrap();
+        for _ in 0..20 {
+            let client = TcpStream::connect(&place).await.unwrap();
+            client.readable().await.unwrap(); // its end
+        }
+        let kept = lock(&proxy.shared.wires).len();
+        assert!(kept < 5, "{kept} of 20 connections are kept");
     }
 }
