@@ -25,7 +25,8 @@ impl Address {
     /// Reads an `AMQP_URI` as nameko (kombu) does: `amqp://user:password@host:port/vhost`, several separated by `;`.
     ///
     /// `pyamqp` is `amqp`. What is left out is `guest`, `guest`, `localhost`, 5672 (5671 with `amqps`) and `/`; an
-    /// empty vhost is `/` too. User, password and vhost are percent-decoded.
+    /// empty vhost is `/` too. User, password and vhost are percent-decoded. Other than in kombu, an `@` in the vhost is
+    /// written `%40`: behind a `/` it is the end of a password with one.
     ///
     /// # Errors
     /// [`InvalidUri`] names the rule that was broken, never the text.
@@ -54,6 +55,11 @@ impl Address {
             ));
         }
         let (authority, vhost) = rest.split_once('/').unwrap_or((rest, ""));
+        if vhost.contains('@') {
+            return Err(InvalidUri(
+                "there is an `@` behind its `/` (a `/` in a password is written `%2F`, an `@` in a vhost `%40`)",
+            ));
+        }
         let (account, place) = authority.rsplit_once('@').unwrap_or(("", authority));
         let (user, password) = account.split_once(':').unwrap_or((account, ""));
         let (host, port) = host_and_port(place)?;
@@ -199,8 +205,8 @@ mod tests {
             "amqps://h:5671/v u:p@ss:w tls=true h:5671 v ; amqp://[::1]:7/%2f guest:guest tls=false ::1:7 /"
         );
         assert_eq!(
-            shown("amqp://u:p@ss@h/a%2Fb"),
-            "amqp://h:5672/a/b u:p@ss tls=false h:5672 a/b"
+            shown("amqp://u:p@ss@h/a%2Fb%40c"),
+            "amqp://h:5672/a/b@c u:p@ss tls=false h:5672 a/b@c"
         );
     }
 
@@ -221,6 +227,8 @@ mod tests {
             "amqp://a b",
             "amqp://h;",
             "amqp://u:canary#x@h",
+            "amqp://u:123/canary@h",
+            "amqp://u:/canary@h/v",
         ] {
             let error = shown(uri);
             assert!(
