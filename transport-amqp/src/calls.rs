@@ -68,6 +68,7 @@ enum Gate {
 
 struct Slot {
     answer: oneshot::Sender<Answer>,
+    waits_for_room: bool,
     /// From when the link has it until the socket has taken it.
     unwritten_since: Option<Instant>,
     confirmed: bool,
@@ -123,6 +124,7 @@ impl Calls {
         }
         let slot = Slot {
             answer: sender,
+            waits_for_room: !handed_over,
             unwritten_since,
             confirmed: false,
         };
@@ -220,10 +222,12 @@ impl Calls {
         }
     }
 
-    /// Whether there is a request that the socket has not taken for `limit`.
+    /// Whether there is a request that the socket has not taken for `limit`, or one for which there is no room behind
+    /// others.
     pub(crate) fn is_stalled(&self, limit: Duration) -> bool {
         let table = self.lock();
-        table.waiting.values().any(|slot| slot.is_unwritten_for(limit))
+        let mut waiting = table.waiting.values();
+        waiting.any(|slot| slot.waits_for_room || slot.is_unwritten_for(limit))
     }
 
     /// Ends the requests that the socket has not taken for `limit`; whether there were any.
@@ -347,6 +351,7 @@ impl Waiting<'_> {
     pub(crate) fn hand_over(&mut self) {
         self.handed_over = true;
         if let Some(slot) = self.calls.lock().waiting.get_mut(&self.id.as_u128()) {
+            slot.waits_for_room = false;
             slot.unwritten_since = Some(Instant::now());
         }
     }

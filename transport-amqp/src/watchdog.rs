@@ -4,8 +4,8 @@
 //!   or neither an answer nor anything else within a heartbeat, and the link is over. This finds half-open connections,
 //!   frames that never end, and a consumer that was lost without a word.
 //! - A request that the socket did not take within `send_timeout`: the link is over, so that it can't be written
-//!   later, when its caller has given up. Half-way the broker is asked, too: an answer shows that it has read all that
-//!   was sent before.
+//!   later, when its caller has given up. Half-way the broker is asked, too, and whenever a request waits for room: an
+//!   answer shows that it has read all that was sent before.
 //!
 //! A blocked broker doesn't read, so it can't answer: then it is not asked.
 

@@ -4,15 +4,19 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use nameko_cachetools::{ConnectionState, EventSource, Events, Heard, Transport};
+use nameko_cachetools::{ConnectionState, EventSource, Events, Heard, Request, Route, Transport};
 use nameko_cachetools_testkit::{
-    FakeBroker, WireBroker,
-    fault_proxy::{FaultProxy, Flow},
-    transport_conformance, wire,
+    Answer, FakeBroker, WireBroker,
+    fault_proxy::{Cut, FaultProxy, Flow},
+    transport_conformance,
+    wire::{self, Tune},
 };
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::{TAKES_UNLIMITED_FRAMES, Tested, tested::Backoff};
+use crate::{
+    TAKES_UNLIMITED_FRAMES, Tested,
+    tested::{Backoff, Builder},
+};
 
 struct Fake(WireBroker);
 
@@ -46,14 +50,24 @@ async fn connect(uri: &str) -> Result<Arc<dyn Transport>, String> {
 }
 
 async fn connected(uri: &str) -> Result<Tested, String> {
+    builder(uri).connect().await.map_err(|error| error.to_string())
+}
+
+fn builder(uri: &str) -> Builder<Tested> {
     let backoff = Backoff {
         first: Duration::from_millis(10),
         refused: Duration::from_millis(500),
         ..Backoff::default()
     };
     let builder = Tested::builder().uri(uri).backoff(backoff);
-    let builder = builder.heartbeat(Duration::from_secs(4));
-    builder.connect().await.map_err(|error| error.to_string())
+    builder.heartbeat(Duration::from_secs(4))
+}
+
+fn request() -> Request {
+    Request::new(
+        Route::new("svc", "get").unwrap(),
+        r#"{"args": [], "kwargs": {}}"#.to_owned(),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,4 +121,45 @@ async fn events_are_heard_again_before_the_broker_misses_the_lost_connection() {
     proxy.heal();
     let again = heard(5).await;
     assert!(matches!(again, Ok(Some(Heard::Gap))), "{again:?}");
+}
+
+/// A library that doesn't say when the socket has taken a request learns it by asking.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_wait_for_no_confirms() {
+    let broker = FakeBroker::new();
+    broker.on("svc.get").reply(Answer::ok(1));
+    let wire = broker.serve().await;
+    let builder = builder(&wire.uri()).send_timeout(Duration::from_secs(1));
+    // Room for one.
+    let builder = builder.max_request_bytes(1000).max_unsent_bytes(2000);
+    let transport = builder.connect().await.unwrap();
+    let _unconfirmed = wire.no_confirms();
+    for n in 0..10 {
+        let answer = transport.request(request()).await;
+        assert!(answer.is_ok(), "call {n}: {answer:?}");
+    }
+}
+
+/// Requests and replies take both. Who asked for a third one would be hung up on, with all calls under way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_channels_are_enough_for_calls() {
+    let broker = FakeBroker::new();
+    broker.on("svc.get").reply(Answer::ok(1));
+    let wire = broker.serve().await;
+    let mut limits = Tune::default();
+    limits.channel_max = 2;
+    let _tuned = wire.tune(limits);
+    let proxy = FaultProxy::start(&wire.uri()).await.unwrap();
+    let transport = connected(proxy.uri()).await.unwrap();
+    let mut state = transport.state();
+    proxy.cut(Cut::Reset); // the next link deletes this one's reply queue
+    state.wait_for(|state| !state.is_ready()).await.unwrap();
+    state.wait_for(ConnectionState::is_ready).await.unwrap();
+
+    let mut listener = transport.listen(Events::of("shop", ["#"]).unwrap());
+    let heard = timeout(Duration::from_millis(500), listener.next()).await;
+    assert!(heard.is_err(), "{heard:?}");
+    assert_eq!(transport.service_queue("svc").await, None);
+    transport.request(request()).await.unwrap();
+    assert_eq!(proxy.accepted(), 2);
 }
