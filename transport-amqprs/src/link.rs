@@ -194,6 +194,7 @@ impl Session {
             mut questions,
         } = self;
         let unconfirmed = publisher.unconfirmed.clone();
+        let channels = aside::Channels::of(&connection);
         let (looks, listening) = (Spent::on_looks(), Spent::on_listening());
         tokio::spawn(publisher.run(messages));
         while let Some(question) = questions.recv().await {
@@ -208,12 +209,12 @@ impl Session {
                     let _ = answer.send(consumers);
                 }
                 Question::ServiceQueue(name, answer) => {
-                    let look = aside::service_queue(connection.clone(), name, looks.clone());
+                    let look = aside::service_queue(channels.clone(), name, looks.clone());
                     tokio::spawn(async move { answer.send(look.await) });
                 }
                 Question::Listen(queue, told, over) => {
                     let listening = listening.clone();
-                    tokio::spawn(aside::listen(connection.clone(), queue, told, listening, over));
+                    tokio::spawn(aside::listen(channels.clone(), queue, told, listening, over));
                 }
                 Question::Close(done) => {
                     close(connection, &replies, &topology).await;
