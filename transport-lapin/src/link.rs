@@ -54,11 +54,12 @@ impl LapinLink {
         let consumer = consume(&replies, &topology).await?;
         let (ending, ended) = mpsc::unbounded_channel();
         tasks.spawn(receive(consumer, ended, events.clone()));
+        let requests = connection.create_channel().await?;
+        requests.confirm_select(ConfirmSelectOptions::default()).await?;
+        // Last: lapin counts a closed channel for a while, and the broker may allow only two.
         if let Some(superseded) = &plan.superseded {
             forget(&connection, superseded).await;
         }
-        let requests = connection.create_channel().await?;
-        requests.confirm_select(ConfirmSelectOptions::default()).await?;
         let channels = [replies.clone(), requests.clone()];
         let status = connection.status().clone();
         tasks.spawn(watch(news, status, channels, ending.clone(), events.clone()));
@@ -129,7 +130,7 @@ impl Link for LapinLink {
     }
 }
 
-const CLOSED: &str = "the connection is closed";
+pub(crate) const CLOSED: &str = "the connection is closed";
 
 /// Deletes a queue that nobody needs any more, on a channel that may be closed for it.
 async fn forget(connection: &Connection, queue: &str) {

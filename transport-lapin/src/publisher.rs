@@ -1,10 +1,6 @@
 //! The publish channel: messages out in order, and what the broker says of each.
 
-use std::{
-    future::poll_fn,
-    pin::{Pin, pin},
-    task::Poll,
-};
+use std::{future::poll_fn, pin::Pin, task::Poll};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use lapin::{BasicProperties, Channel, options::BasicPublishOptions, types::ShortString};
@@ -14,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     fields::{short, table},
-    link::Ending,
+    link::{CLOSED, Ending},
 };
 
 /// Publishes messages in their order.
@@ -65,6 +61,9 @@ impl Publisher {
 
     /// From queueing, with the first poll, to the confirm.
     async fn publish(&self, mut message: Outgoing) {
+        if !self.channel.status().connected() {
+            return message.ticket.failed(Delivery::NotSent, CLOSED);
+        }
         let (exchange, route) = (self.exchange.clone(), short(message.routing_key()));
         let properties = properties(&mut message, &self.reply_to);
         let Outgoing { body, mut ticket, .. } = message;
@@ -72,19 +71,13 @@ impl Publisher {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
-        let mut publish = pin!(
-            self.channel
-                .basic_publish(exchange, route, options, &body, properties)
-        );
-        // An error that comes before anything was queued means that nothing was sent; a later one, that the link is over.
-        // The reply may be there all the same.
-        let confirm = match once(publish.as_mut()).await {
-            Poll::Ready(Ok(confirm)) => confirm,
-            Poll::Ready(Err(error)) => return ticket.failed(Delivery::NotSent, error.to_string()),
-            Poll::Pending => match publish.await {
-                Ok(confirm) => confirm,
-                Err(error) => return drop(self.ending.send(error.to_string())),
-            },
+        let publish = self
+            .channel
+            .basic_publish(exchange, route, options, &body, properties);
+        // After an error the link is over. What was queued may have been sent all the same, and the reply may be there.
+        let confirm = match publish.await {
+            Ok(confirm) => confirm,
+            Err(error) => return drop(self.ending.send(error.to_string())),
         };
         ticket.written();
         let Ok(confirmation) = confirm.await else {
