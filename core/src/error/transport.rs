@@ -25,8 +25,8 @@ pub enum TransportError {
         /// What keeps the transport from being connected, without user names or passwords.
         reason: String,
     },
-    /// The connection or the reply queue was lost while the reply was awaited.
-    #[error("the connection was lost while the reply was awaited: {reason}")]
+    /// The connection or the reply queue was lost before the reply came.
+    #[error("the connection was lost: {reason}")]
     Disconnected {
         /// [`Delivery::NotSent`] if nothing was written yet, else [`Delivery::Unknown`].
         delivery: Delivery,

@@ -48,7 +48,7 @@ async fn every_failure_has_its_class_and_what_may_be_concluded() {
             Answer::disconnect(When::BeforeSend),
             Unavailable,
             NotSent,
-            "the connection was lost",
+            "the connection was lost: the fake broker cut the connection; the request was not sent",
         ),
         (
             Answer::disconnect(When::AfterSend),
