@@ -210,7 +210,8 @@ impl Outcome {
         self.details().is_some_and(|details| details.stored)
     }
 
-    /// The error that the cached answer stands in for.
+    /// The error that the cached answer stands in for; `None` if the service was only silent, or not asked (see
+    /// [`reason`](Self::reason)).
     pub fn masked(&self) -> Option<&CallError> {
         self.details().and_then(|details| details.masked.as_ref())
     }

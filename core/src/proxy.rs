@@ -156,7 +156,9 @@ macro_rules! face {
             }
 
             /// How often cached answers stood in for errors so far, by the exception's type, or else by the
-            /// [class](crate::ErrorClass) of the error. At most 64 kinds; further ones count as `others`.
+            /// [class](crate::ErrorClass) of the error. At most 64 kinds; further ones count as `others`. A service that
+            /// was silent for `failover_timeout`, or not asked as the circuit was open, made no error:
+            /// [`Stats`] counts both.
             pub fn masked_errors(&self) -> BTreeMap<String, u64> {
                 self.engine
                     .cache

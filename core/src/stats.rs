@@ -25,8 +25,13 @@ pub struct Stats {
     /// Of the errors: those that were remembered as answers, so that the service was not asked
     /// ([`negative_for`](crate::CacheFirst::negative_for)).
     pub negatives: u64,
-    /// Of the cached answers: those that stood in for an error.
+    /// Of the cached answers: those that stood in for an error. Silence is none until `call_timeout`: see the next two.
     pub masked: u64,
+    /// Of the cached answers: those given because the service was silent for `failover_timeout`.
+    pub failover_timeouts: u64,
+    /// Of the cached answers and the errors: those that were not waited for, because the circuit was open
+    /// (see [`Breaker`](crate::Breaker)).
+    pub circuit_open: u64,
     /// Operations of the store that failed, stalled or panicked; the calls went on without it.
     pub store_troubles: u64,
     /// Refreshes not made because too many were under way.
@@ -50,6 +55,8 @@ pub(crate) struct Counters {
     bypass: AtomicU64,
     errors: AtomicU64,
     negatives: AtomicU64,
+    failover_timeouts: AtomicU64,
+    circuit_open: AtomicU64,
     refreshes_skipped: AtomicU64,
 }
 
@@ -60,21 +67,33 @@ impl Counters {
     }
 
     pub(crate) fn negative(&self) {
-        self.negatives.fetch_add(1, Ordering::Relaxed);
+        Self::add(&self.negatives);
     }
 
     pub(crate) fn refresh_skipped(&self) {
-        self.refreshes_skipped.fetch_add(1, Ordering::Relaxed);
+        Self::add(&self.refreshes_skipped);
     }
 
     pub(crate) fn count(&self, result: Result<&Outcome, &CallError>) {
-        let counter = match result.map(|outcome| (outcome.source(), outcome.reason())) {
+        let result = result.map(|outcome| (outcome.source(), outcome.reason()));
+        match result {
+            Ok((_, Reason::FailoverTimeout)) => Self::add(&self.failover_timeouts),
+            Ok((_, Reason::CircuitOpen)) | Err(CallError::CircuitOpen { .. }) => {
+                Self::add(&self.circuit_open)
+            }
+            _ => {}
+        }
+        let counter = match result {
             Err(_) => &self.errors,
             Ok((Source::Fresh, _)) => return self.hits.count(),
             Ok((Source::Stale, _)) => &self.stale,
             Ok((Source::Live, Reason::Bypass | Reason::Unkeyable)) => &self.bypass,
             Ok((Source::Live, _)) => &self.live,
         };
+        Self::add(counter);
+    }
+
+    fn add(counter: &AtomicU64) {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -87,6 +106,8 @@ impl Counters {
             bypass: read(&self.bypass),
             errors: read(&self.errors),
             negatives: read(&self.negatives),
+            failover_timeouts: read(&self.failover_timeouts),
+            circuit_open: read(&self.circuit_open),
             refreshes_skipped: read(&self.refreshes_skipped),
             ..Stats::default()
         }

@@ -41,6 +41,16 @@ async fn only_the_first_few_wait_for_a_silent_service() {
         sleep(MS(10)).await;
     }
     assert_eq!(patient, 5);
+    let stats = shop.stats();
+    assert_eq!(
+        (
+            stats.stale,
+            stats.failover_timeouts,
+            stats.circuit_open,
+            stats.masked
+        ),
+        (1000, 5, 995, 0)
+    );
     let probes = broker.calls("shop.get").count() - 6;
     assert!(
         (2..=4).contains(&probes),
@@ -252,7 +262,7 @@ async fn who_has_no_answer_goes_out_or_fails_fast() {
             "it is looked at again by whoever comes then"
         );
         assert_eq!(*call(3).await.unwrap(), 1);
-        assert_eq!(shop.stats().errors, 2);
+        assert_eq!((shop.stats().errors, shop.stats().circuit_open), (2, 3));
     }
 }
 
