@@ -9,6 +9,7 @@ use crate::{
     context::Context,
     entry::Sent,
     invalidate::{Epochs, Force, Scope},
+    queue::ServiceQueue,
     transport::{ConnectionState, Transport},
     wire::Publishing,
 };
@@ -114,6 +115,12 @@ impl Client {
     /// Whether a call made now would be sent: for a readiness probe.
     pub fn is_ready(&self) -> bool {
         self.state().borrow().is_ready()
+    }
+
+    /// What the broker knows of a service's request queue: whether anybody reads it, and how much waits there. `None` if
+    /// it can't be told; see [`Transport::service_queue`].
+    pub async fn service_queue(&self, service: &str) -> Option<ServiceQueue> {
+        self.shared.transport.service_queue(service).await
     }
 
     /// Closes the transport under all clones of this client: refuses new calls, waits up to `grace` for those under

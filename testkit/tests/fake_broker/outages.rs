@@ -252,6 +252,7 @@ async fn a_services_queue_is_known() {
     let told = async || transport.service_queue("products").await;
     let queue = |consumers, waiting| Some(ServiceQueue::Exists { consumers, waiting });
     assert_eq!(told().await, queue(1, 0));
+    assert_eq!(broker.client().service_queue("products").await, queue(1, 0));
     assert_eq!(
         transport.service_queue("stock").await,
         Some(ServiceQueue::Missing)
