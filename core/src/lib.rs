@@ -45,7 +45,8 @@
 //! | nameko's events | the trait [`EventSource`], with [`Events`], [`Listener`] and [`Heard`] |
 //!
 //! [`guide`] has the rest: [choosing a strategy](guide::strategies), [invalidation](guide::invalidation),
-//! [errors](guide::errors), [testing](guide::testing), [coming from Python](guide::from_python), and more.
+//! [errors](guide::errors), [in production](guide::production), [testing](guide::testing),
+//! [coming from Python](guide::from_python), and more.
 //!
 //! # What it does not do
 //!

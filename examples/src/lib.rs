@@ -21,6 +21,7 @@ pages! {
     invalidation: "../../core/src/guide/invalidation.md",
     own_store: "../../core/src/guide/own_store.md",
     own_transport: "../../core/src/guide/own_transport.md",
+    production: "../../core/src/guide/production.md",
     readme: "../../README.md",
     states: "../../core/src/guide/states.md",
     strategies: "../../core/src/guide/strategies.md",

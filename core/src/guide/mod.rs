@@ -6,6 +6,7 @@
 //! | [What the cache does in every state](states) | Who answers now, what does an entry become, how do I see it? |
 //! | [Invalidation](invalidation) | How do I say that an answer is no longer true? What does that reach? |
 //! | [Errors](errors) | What may I conclude from this error, and what do I do? |
+//! | [In production](production) | What do I limit, probe, measure, and am I woken by? |
 //! | [Testing](testing) | How do I test my service's behaviour in an outage, in milliseconds? |
 //! | [Coming from Python](from_python) | What is different from nameko-cachetools, and why? |
 //! | [Values](values) | How do decimals, dates, big integers and NaN get across? |
@@ -25,6 +26,9 @@ pub mod invalidation {}
 
 #[doc = include_str!("errors.md")]
 pub mod errors {}
+
+#[doc = include_str!("production.md")]
+pub mod production {}
 
 #[doc = include_str!("testing.md")]
 pub mod testing {}
