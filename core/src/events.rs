@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::{message::Headers, route};
 
 /// Hears the events of nameko services, as nameko's own handlers of type `BROADCAST` without reliable delivery: each
-/// process hears every event.
+/// process hears every event. [The guide](crate::guide::invalidation#when-a-service-sends-an-event) invalidates by them.
 ///
 /// # What is lost
 /// The broker keeps no event for who isn't connected, a listener is slow, a network is cut. Nothing of that goes
@@ -96,7 +96,7 @@ pub struct Event {
     pub event_type: String,
     /// The message's content type; nameko's is `application/json`.
     pub content_type: Option<String>,
-    /// The message's body; from nameko, the payload as JSON.
+    /// The message's body; from nameko, the payload as JSON: `serde_json::from_slice` reads it.
     pub body: Bytes,
     /// The sender's context, as headers under nameko's names.
     pub headers: Headers,
