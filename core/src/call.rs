@@ -31,6 +31,9 @@ use crate::{
 /// Options are set on it rather than among the arguments, so that they never clash with a method's keywords. `T` is
 /// what the result is decoded to: any serde type; `serde_json::Value` for the untyped.
 ///
+/// What takes a future only (`tokio::spawn`, `block_on`, `join_all`) takes
+/// [`into_future()`](IntoFuture::into_future) of it, which borrows nothing.
+///
 /// ```
 /// # use nameko_cachetools::{CachedRpcProxy, Client, Reply, Request, Response, args, transport_fn};
 /// # use std::time::Duration;
