@@ -120,7 +120,8 @@ impl CacheFirstRpcProxy {
         Self::builder(service).build(client)
     }
 
-    /// Starts from those defaults. [`policy`](ProxyBuilder::policy) with [`CacheFirst::fresh_for`] takes safer ones.
+    /// Starts from those defaults. [`policy`](ProxyBuilder::policy) with [`CacheFirst::fresh_for`] takes safer ones, and
+    /// a freshness that ends.
     pub fn builder(service: impl Into<Arc<str>>) -> ProxyBuilder<CacheFirst, Self> {
         ProxyBuilder::new(service.into(), CacheFirst::original(), |engine| Self { engine })
     }

@@ -35,7 +35,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The service returned `result`. The reply's bytes are those a Python service writes.
+    /// The service returned `result`. The reply's bytes are those a Python service writes; only NaN and infinities become
+    /// `null`, for which there is [`Malformed::NanLiteral`].
     ///
     /// # Panics
     /// If `result` can't be written as JSON (a map whose keys are no text).
