@@ -297,7 +297,7 @@ async fn receive(mut replies: Replies, mut ended: mpsc::UnboundedReceiver<String
 /// What has come is still with amqprs's tasks, which run on this thread: they get their turns until nothing follows.
 async fn rest(replies: &mut Replies, events: &LinkEvents) {
     let mut turns = 0;
-    while turns < 3 {
+    while turns < TURNS {
         match replies.try_recv() {
             Ok(message) => {
                 hand_on(message, events);
@@ -312,8 +312,11 @@ async fn rest(replies: &mut Replies, events: &LinkEvents) {
     }
 }
 
+/// Each task hands on what it has in its own turn, and no more than its share of it: many more than there are tasks.
+const TURNS: usize = 50;
+
 /// A broker that goes on replying must not keep a link.
-const LAST_REPLIES: Duration = Duration::from_millis(500);
+const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 fn hand_on(message: ConsumerMessage, events: &LinkEvents) {
     let properties = message.basic_properties.unwrap_or_default();
