@@ -3,7 +3,7 @@
 mod options;
 mod script;
 
-use std::{future::pending, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 use nameko_cachetools_testkit::{FakeBroker, wire::Listen};
 use options::{HELP, Options, Parsed};
@@ -43,9 +43,10 @@ async fn serve(options: &Options, script: Script) -> ExitCode {
         .rpc_exchange(script.rpc_exchange.as_str());
     script.play_on(&broker, &options.script);
     let wire = broker.serve_with(listen).await;
+    let interrupted = interrupted(); // before anybody knows that it runs
     println!("READY {}", wire.uri());
     tokio::select! {
-        () = interrupted() => {}
+        () = interrupted => {}
         () = tell(&broker), if !options.is_quiet => {}
     }
     drop(wire);
@@ -58,21 +59,28 @@ async fn serve(options: &Options, script: Script) -> ExitCode {
     }
 }
 
-/// By whom a program is ended: somebody at a terminal, or what runs it.
-async fn interrupted() {
-    #[cfg(unix)]
-    let terminated = async {
-        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-            Ok(mut terminated) => terminated.recv().await,
-            Err(_) => pending().await,
+/// By whom a program is ended, somebody at a terminal or what runs it: from this call on, polled or not.
+#[cfg(unix)]
+fn interrupted() -> impl Future<Output = ()> {
+    use signal::unix::{Signal, SignalKind, signal};
+    async fn one(signal: std::io::Result<Signal>) {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
         }
-    };
-    #[cfg(not(unix))]
-    let terminated = pending::<Option<()>>();
-    tokio::select! {
-        _ = signal::ctrl_c() => {}
-        _ = terminated => {}
     }
+    let [interrupt, terminate] = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
+    async {
+        tokio::select! {
+            () = one(interrupt) => {}
+            () = one(terminate) => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() {
+    drop(signal::ctrl_c().await);
 }
 
 /// Writes what happens to standard error, as it happens.
