@@ -183,7 +183,7 @@ impl Entry {
     /// from it; its tags; and what entries cost at least.
     ///
     /// That is about right for structs, texts and lists of numbers. What a value really takes is known to its type alone:
-    /// a `serde_json::Value` of ordinary objects takes 9 times its text, one of many small objects up to 80 times.
+    /// a `serde_json::Value` of ordinary objects takes several times its text, one of many small objects far more.
     pub fn weight(&self) -> usize {
         const OVERHEAD: usize = 96;
         let tags = self.tags().iter().map(|tag| size_of::<String>() + tag.len());
