@@ -14,9 +14,10 @@ use crate::clock::Moment;
 /// When a service is taken for dead, and how often it is looked at again.
 ///
 /// It counts, per method, requests that got no answer: [unavailable](crate::ErrorClass::Unavailable) ones, and those
-/// slower than the `failover_timeout` (or the [adaptive](crate::Adaptive) patience). An exception is an answer. While the circuit is open, a call with a usable cached
-/// answer gets it at once; a call without one goes out all the same, unless it is to [fail fast](Self::fail_fast). From time to time one request goes out behind such
-/// an answer, and the first that succeeds closes the circuit.
+/// slower than the `failover_timeout` (or the [adaptive](crate::Adaptive) patience). An exception is an answer. While
+/// the circuit is open, a call with a usable cached answer gets it at once; a call without one goes out all the same,
+/// unless it is to [fail fast](Self::fail_fast). From time to time one request goes out behind such an answer, and the
+/// first that succeeds closes the circuit. Both are logged: at `WARN` that it opens, at `INFO` that it closes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[must_use]
 pub struct Breaker {
@@ -93,6 +94,15 @@ pub(crate) enum Ending {
     Silent,
 }
 
+/// What an ending changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The service is taken for dead, after so many failures in a row.
+    Opened(u32),
+    /// It is taken for well again.
+    Closed,
+}
+
 /// What is remembered of all methods of one service.
 #[derive(Default)]
 pub(crate) struct Circuits(Mutex<HashMap<String, Memory, RandomState>>);
@@ -116,15 +126,18 @@ impl Circuits {
     }
 
     /// Notes how a request of `method` ended.
-    pub(crate) fn note(&self, method: &str, settings: Breaker, now: Moment, ending: Ending) {
+    pub(crate) fn note(&self, method: &str, settings: Breaker, now: Moment, ending: Ending) -> Option<Turn> {
         let mut circuits = self.lock();
         if let Some(memory) = circuits.get_mut(method) {
-            memory.note(now, ending);
-        } else if circuits.len() < Self::MOST {
-            let mut memory = Memory::new(settings, method);
-            memory.note(now, ending);
-            circuits.insert(method.to_owned(), memory);
+            return memory.note(now, ending);
         }
+        if circuits.len() == Self::MOST {
+            return None;
+        }
+        let mut memory = Memory::new(settings, method);
+        let turn = memory.note(now, ending);
+        circuits.insert(method.to_owned(), memory);
+        turn
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Memory, RandomState>> {
@@ -189,12 +202,18 @@ impl Memory {
         }
     }
 
-    fn note(&mut self, now: Moment, ending: Ending) {
+    fn note(&mut self, now: Moment, ending: Ending) -> Option<Turn> {
+        let was_open = self.open.is_some();
         match ending {
             Ending::Answered => self.succeeded(now),
             // Alive, but no faster than patience allows: that closes nothing.
             Ending::AnsweredLate => self.failures = 0,
             Ending::Silent => self.failed(now),
+        }
+        match (was_open, self.open.is_some()) {
+            (false, true) => Some(Turn::Opened(self.failures)),
+            (true, false) => Some(Turn::Closed),
+            _ => None,
         }
     }
 

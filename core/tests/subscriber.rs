@@ -1,8 +1,8 @@
-//! Whoever listens to the library's traces may ask it things.
+//! What the library logs is heard, and whoever listens may ask it things.
 
 use std::{
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
@@ -10,15 +10,27 @@ use std::{
     time::Duration,
 };
 
-use nameko_cachetools::{CachedRpcProxy, Client, Reply, Request, Response, transport_fn};
+use nameko_cachetools::{
+    Breaker, CachedRpcProxy, Client, Failover, Reply, Request, Response, TransportError, transport_fn,
+};
 use tracing::{
-    Event, Metadata, Subscriber,
+    Event, Level, Metadata, Subscriber,
     span::{Attributes, Id, Record},
 };
 
 /// Reads a proxy's counters at each event, as one that shows them beside the logs does.
 #[derive(Clone, Default)]
-struct ReadsStats(Arc<OnceLock<CachedRpcProxy>>);
+struct ReadsStats {
+    of: Arc<OnceLock<CachedRpcProxy>>,
+    heard: Arc<Mutex<Vec<Level>>>,
+}
+
+impl ReadsStats {
+    /// The levels of events since the last time.
+    fn heard(&self) -> Vec<Level> {
+        std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
 
 impl Subscriber for ReadsStats {
     fn enabled(&self, _: &Metadata<'_>) -> bool {
@@ -35,9 +47,13 @@ impl Subscriber for ReadsStats {
 
     fn event(&self, event: &Event<'_>) {
         if event.metadata().target().starts_with("nameko_cachetools")
-            && let Some(proxy) = self.0.get()
+            && *event.metadata().level() <= Level::INFO
         {
-            proxy.stats();
+            if let Some(proxy) = self.of.get() {
+                proxy.stats();
+            }
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            heard.push(*event.metadata().level());
         }
     }
 
@@ -72,9 +88,44 @@ async fn fail_over(subscriber: &ReadsStats) -> Option<u64> {
         async move { Ok(Response::json(body)) }
     });
     let shop = CachedRpcProxy::new("shop", &Client::new(transport));
-    subscriber.0.set(shop.clone()).ok()?;
+    subscriber.of.set(shop.clone()).ok()?;
     for _ in 0..2 {
         let _: Reply<u64> = shop.call("get", ()).await.ok()?;
     }
     Some(shop.stats().masked)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_circuit_is_logged_when_it_opens_and_when_it_closes() {
+    let calls = AtomicUsize::new(0);
+    let transport = transport_fn(move |_: Request| {
+        let n = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match n {
+                0 | 4.. => Ok(Response::json(r#"{"result": 7, "error": null}"#)),
+                _ => Err(TransportError::Rejected),
+            }
+        }
+    });
+    let subscriber = ReadsStats::default();
+    let _listening = tracing::subscriber::set_default(subscriber.clone());
+    let policy = Failover::original().breaker(Breaker::default().after_failures(2));
+    let client = Client::new(transport);
+    let shop = CachedRpcProxy::builder("shop").policy(policy).build(&client);
+    let ask = async || assert!(shop.call::<u64, _>("get", ()).await.is_ok());
+
+    ask().await;
+    ask().await;
+    // Of the first: that a cached answer stood in.
+    assert_eq!(subscriber.heard(), [Level::WARN]);
+    ask().await;
+    assert_eq!(subscriber.heard(), [Level::WARN], "it opens");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ask().await; // and a look behind it fails
+    ask().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(subscriber.heard().is_empty(), "nothing new");
+    ask().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(subscriber.heard(), [Level::INFO], "it closes");
 }

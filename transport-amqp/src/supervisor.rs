@@ -145,7 +145,7 @@ impl Supervisor {
                 trial = Some(self.try_out(&session));
             }
         }
-        tracing::debug!("connected");
+        tracing::info!("connected");
         loop {
             let news = tokio::select! {
                 biased;

@@ -20,7 +20,7 @@ use seat::Seat;
 use crate::{
     adaptive::Latencies,
     backoff::Backoffs,
-    breaker::{Circuit, Circuits, Ending},
+    breaker::{Circuit, Circuits, Ending, Turn},
     clock::Clock,
     entry::{Entry, Marks, Sent, Tags},
     error::CallError,
@@ -299,9 +299,16 @@ impl Flights {
     }
 
     fn note(&self, route: &Route, policy: &dyn Policy, ending: Ending) {
-        if let Some(settings) = policy.breaker() {
-            self.circuits
-                .note(route.method(), settings, self.clock.now(), ending);
+        let Some(settings) = policy.breaker() else { return };
+        let turn = self
+            .circuits
+            .note(route.method(), settings, self.clock.now(), ending);
+        match turn {
+            Some(Turn::Opened(failures)) => {
+                tracing::warn!(%route, failures, "the circuit opens: cached answers are given without waiting");
+            }
+            Some(Turn::Closed) => tracing::info!(%route, "the circuit closes: the service answers again"),
+            None => {}
         }
     }
 
