@@ -35,7 +35,7 @@ impl Drop for Session {
 }
 
 impl Supervisor {
-    /// Tries each address once; the first that works is taken.
+    /// Tries each address once; the first that works is taken. Refused is only who is refused by all.
     pub(crate) async fn open(&self) -> Result<Session, Failure> {
         self.open_from(0, None).await
     }
@@ -46,7 +46,7 @@ impl Supervisor {
     /// one's consumer, which a broker that hasn't heard of the end keeps until heartbeats are missed.
     async fn open_from(&self, first: usize, superseded: Option<&str>) -> Result<Session, Failure> {
         let addresses = &self.settings.addresses;
-        let mut failure = Failure::from(OpenError::unreachable("no address"));
+        let mut failures = Vec::with_capacity(addresses.len());
         for n in 0..addresses.len() {
             let address = &addresses[(first + n) % addresses.len()];
             let topology = Topology::new(&self.settings.app, &self.settings.rpc_exchange);
@@ -67,7 +67,7 @@ impl Supervisor {
                 max_reply_bytes: self.settings.max_reply_bytes,
             };
             let limit = self.settings.connect_timeout;
-            failure = match timeout(limit, self.factory.open(plan, link_events)).await {
+            let mut failure = match timeout(limit, self.factory.open(plan, link_events)).await {
                 Ok(Ok(link)) => {
                     return Ok(Session {
                         link,
@@ -81,8 +81,9 @@ impl Supervisor {
             };
             failure.reason = format!("{address}: {}", failure.reason);
             tracing::debug!(reason = failure.reason, "no connection");
+            failures.push(failure);
         }
-        Err(failure)
+        Err(Failure::of_all(failures))
     }
 
     /// Attempts until one works, after `failures` in a row, with growing pauses.
@@ -150,6 +151,31 @@ impl Failure {
             reason: format!("{} of {after:?} ran out", Timer::ConnectTimeout),
             kind: OpenErrorKind::Unreachable,
             timeout: Some(after),
+        }
+    }
+
+    /// Of all addresses, of which there is at least one. One that can't be reached now may be the one to take us.
+    fn of_all(failures: Vec<Self>) -> Self {
+        let all = |kind| failures.iter().all(|failure| failure.kind == kind);
+        let kind = if failures
+            .iter()
+            .any(|failure| failure.kind == OpenErrorKind::PausedClock)
+        {
+            OpenErrorKind::PausedClock
+        } else if all(OpenErrorKind::Refused) {
+            OpenErrorKind::Refused
+        } else {
+            OpenErrorKind::Unreachable
+        };
+        let timed_out = failures.iter().all(|failure| failure.timeout.is_some());
+        let reasons: Vec<_> = failures.iter().map(|failure| failure.reason.as_str()).collect();
+        Self {
+            reason: reasons.join("; "),
+            kind,
+            timeout: failures
+                .first()
+                .and_then(|first| first.timeout)
+                .filter(|_| timed_out),
         }
     }
 

@@ -154,6 +154,32 @@ async fn attempts_are_paced_and_refusals_are_slow() {
     }
 }
 
+/// A host that refuses us decides nothing while another can't be reached: that one may be the right one.
+#[tokio::test(start_paused = true)]
+async fn refused_is_who_is_refused_by_all_hosts() {
+    let (gone, refused) = (OpenError::unreachable("nobody"), OpenError::refused("no vhost"));
+    for fails in [[&gone, &refused], [&refused, &gone]] {
+        let broker = Broker::new(fails.map(|error| Attempt::Fails(error.clone())));
+        let transport = broker.builder().uri("amqp://a;amqp://b").connect_lazy().unwrap();
+        settle().await;
+        let ConnectionState::Reconnecting { reason, permanent } = state(&transport) else {
+            panic!("{:?}", state(&transport));
+        };
+        assert!(!permanent, "{reason}");
+        for part in ["amqp://a:5672", "amqp://b:5672", "nobody", "no vhost"] {
+            assert!(reason.contains(part), "{reason}");
+        }
+        pass(1.0).await;
+        assert!(state(&transport).is_ready());
+    }
+    let broker = Broker::new([&refused, &refused].map(|error| Attempt::Fails(error.clone())));
+    let failed = broker.builder().uri("amqp://a;amqp://b").connect().await;
+    assert!(
+        matches!(failed, Err(ConnectError::Failed(TransportError::Refused { .. }))),
+        "{failed:?}"
+    );
+}
+
 /// A broker that accepts and drops us in a loop is not hammered.
 ///
 /// Proves: T11.
