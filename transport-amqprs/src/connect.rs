@@ -75,7 +75,10 @@ impl Home {
             });
             runtime.shutdown_background(); // a look-up of a name that hangs may hang on
         };
-        thread::Builder::new().name(THREAD_NAME.to_owned()).spawn(run)?;
+        thread::Builder::new()
+            .name(THREAD_NAME.to_owned())
+            .stack_size(STACK)
+            .spawn(run)?;
         Ok(Self(is_cut))
     }
 
@@ -90,6 +93,13 @@ impl Drop for Home {
         self.cut();
     }
 }
+
+/// amqprs reads lists and tables in each other by calls in each other, and a header may have as many of them as a frame
+/// has room for: some 26,000 in the 128 KiB that RabbitMQ proposes. These are addresses; memory is only what is used.
+const STACK: usize = match usize::BITS {
+    64.. => 128 << 20,
+    _ => 8 << 20,
+};
 
 /// At most 15 bytes, so that Linux shows all of it.
 const THREAD_NAME: &str = "amqprs-io";
