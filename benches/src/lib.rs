@@ -28,6 +28,7 @@
 #![allow(missing_debug_implementations, reason = "nobody prints a bench")]
 
 pub mod by_hand;
+pub mod crowd;
 mod harness;
 pub mod product;
 pub mod ready;

@@ -81,10 +81,10 @@ pub(crate) fn rows() -> Vec<Row> {
             moka.insert(key(id), product()).await;
         }
     });
-    let mut place = 0;
     // Each follows the trace by itself, in a future of its own.
     macro_rules! follow {
-        ($id:ident => $call:expr) => {
+        ($id:ident => $call:expr) => {{
+            let mut place = 0;
             |number: u64| {
                 warm.runtime.block_on(async {
                     let mut last = 0;
@@ -94,31 +94,23 @@ pub(crate) fn rows() -> Vec<Row> {
                     }
                     black_box(last);
                 });
+                place += number;
             }
-        };
+        }};
     }
     // Long, since each candidate begins with the processor's caches full of what the others left there.
-    const BATCH: u64 = 100_000;
-    let mut all = vec![Vec::new(); 6];
-    for _ in 0..31 {
-        let round = Rounds::run(
-            1,
-            BATCH,
-            &mut [
-                &mut follow!(id => warm.proxy.call::<Product, _>("get", (id,)).await.expect("a hit")),
-                &mut follow!(id => hitbox_get(id).cache(&json).await),
-                &mut follow!(id => hitbox_get(id).cache(&bincode).await),
-                &mut follow!(id => cached_get("get", id).await),
-                &mut follow!(id => concurrent_get("get", id).await),
-                &mut follow!(id => moka.get(&key(id)).await.expect("a hit")),
-            ],
-        );
-        place += BATCH * 11 / 10;
-        for (candidate, times) in all.iter_mut().enumerate() {
-            times.push(round.median(candidate));
-        }
-    }
-    let rounds = Rounds::of(all);
+    let rounds = Rounds::run(
+        31,
+        100_000,
+        &mut [
+            &mut follow!(id => warm.proxy.call::<Product, _>("get", (id,)).await.expect("a hit")),
+            &mut follow!(id => hitbox_get(id).cache(&json).await),
+            &mut follow!(id => hitbox_get(id).cache(&bincode).await),
+            &mut follow!(id => cached_get("get", id).await),
+            &mut follow!(id => concurrent_get("get", id).await),
+            &mut follow!(id => moka.get(&key(id)).await.expect("a hit")),
+        ],
+    );
     let row = |peer: usize, name: &str, must: f64| {
         let medians = (rounds.median(0), rounds.median(peer));
         Row::faster(format!("hit, end to end, Zipf, against {name}"), "ns", medians)

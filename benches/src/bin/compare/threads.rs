@@ -6,7 +6,7 @@ use std::{
 };
 
 use nameko_cachetools_benches::{
-    KEYS, Rounds, Row, Warm,
+    KEYS, Rounds, Row, Warm, crowd,
     product::{PRODUCT, Product},
     ready::{self, ReadyKey},
     runtime, thread_time, zipf,
@@ -19,9 +19,8 @@ const MANY: u64 = 100_000;
 /// A window counts if both threads were on a core for so much of it: else one waited for a core, not for the other.
 const ON_CORE: f64 = 0.96;
 
-/// How many windows that count are wanted, and how many are tried.
-const WANTED: usize = 31;
-const TRIED: usize = 400;
+/// How many windows are wanted.
+const WANTED: usize = 61;
 
 /// How long each takes: so long that it doesn't matter that one thread begins a little later.
 const WINDOW: Duration = Duration::from_millis(10);
@@ -73,19 +72,13 @@ fn row(name: &str, keys: u64, trace: &[u64], target: (f64, f64)) -> Result<Row, 
         }
     };
     let numbers = [number(&ours), number(&bare)];
-    let (mut all, mut tried) = (vec![Vec::new(), Vec::new()], 0);
-    while all.iter().any(|times| times.len() < WANTED) {
-        tried += 1;
-        if tried > TRIED {
-            return Err(format!("{name}: the machine is too busy for two threads at once"));
-        }
-        let windows = [window(&ours, numbers[0]), window(&bare, numbers[1])];
-        if let [Some(ours), Some(peer)] = windows {
-            all[0].push(ours);
-            all[1].push(peer);
-        }
+    let rounds = Rounds::least_crowded(WANTED, crowd::crowding_of_two, || {
+        let (ours, peer) = (window(&ours, numbers[0])?, window(&bare, numbers[1])?);
+        Some((vec![ours.0, peer.0], ours.1.max(peer.1)))
+    });
+    if rounds.is_empty() {
+        return Err(format!("{name}: the machine is too busy for two threads at once"));
     }
-    let rounds = Rounds::of(all);
     Ok(Row::ratio(
         format!("{name}, against a bare quick_cache"),
         "ns",
@@ -106,10 +99,10 @@ fn number<W: FnOnce()>(work: &impl Fn(usize, usize) -> W) -> usize {
 }
 
 /// Runs the same on two threads at once, each from a place of its own, and takes the mean of their processor times per
-/// operation, in nanoseconds, if both were running all the time.
-fn window<W: FnOnce() + Send>(work: &impl Fn(usize, usize) -> W, number: usize) -> Option<f64> {
+/// operation, in nanoseconds, if both were running all the time; and how crowded their cores were.
+fn window<W: FnOnce() + Send>(work: &impl Fn(usize, usize) -> W, number: usize) -> Option<(f64, f64)> {
     let barrier = Barrier::new(2);
-    let times: Vec<(Duration, Duration)> = std::thread::scope(|threads| {
+    let times: Vec<(Duration, Duration, f64)> = std::thread::scope(|threads| {
         let started: Vec<_> = [0, 77_777]
             .map(|start| (work(start, number), &barrier))
             .into_iter()
@@ -119,7 +112,8 @@ fn window<W: FnOnce() + Send>(work: &impl Fn(usize, usize) -> W, number: usize) 
                     #[allow(clippy::disallowed_methods, reason = "a bench measures real time")]
                     let (wall, cpu) = (Instant::now(), thread_time());
                     work();
-                    (thread_time() - cpu, wall.elapsed())
+                    let took = (thread_time() - cpu, wall.elapsed());
+                    (took.0, took.1, crowd::crowding())
                 })
             })
             .collect();
@@ -128,10 +122,11 @@ fn window<W: FnOnce() + Send>(work: &impl Fn(usize, usize) -> W, number: usize) 
             .map(|thread| thread.join().expect("no thread panics"))
             .collect()
     });
-    let on_core = |(cpu, wall): &(Duration, Duration)| cpu.as_secs_f64() / wall.as_secs_f64() >= ON_CORE;
-    let cpu: Duration = times.iter().map(|(cpu, _)| *cpu).sum();
-    times
-        .iter()
-        .all(on_core)
-        .then(|| cpu.as_nanos() as f64 / (times.len() * number) as f64)
+    let on_core = |cpu: Duration, wall: Duration| cpu.as_secs_f64() / wall.as_secs_f64() >= ON_CORE;
+    let cpu: Duration = times.iter().map(|(cpu, ..)| *cpu).sum();
+    let crowding = times.iter().map(|(.., crowding)| *crowding);
+    times.iter().all(|(cpu, wall, _)| on_core(*cpu, *wall)).then(|| {
+        let each = cpu.as_nanos() as f64 / (times.len() * number) as f64;
+        (each, crowding.fold(0.0, f64::max))
+    })
 }
