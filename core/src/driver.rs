@@ -1,6 +1,6 @@
 //! The part of a call that waits: one path for plain, failover and cache-first calls, led by the policy's decisions.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use crate::{
     error::{CallError, ErrorClass},
     flight::Mission,
     key::Key,
-    limits::{at, tie, timed_out},
+    limits::{Limit, if_any, passed, timed_out},
     methods::Rule,
     options::Mode,
     outcome::{Details, Outcome, Reason, Reply, Source},
@@ -28,30 +28,36 @@ use crate::{
 const REFRESH_LIMIT: Duration = Duration::from_secs(30);
 
 /// Makes the call and counts its outcome.
-pub(crate) async fn drive<T>(call: Prepared) -> Result<Reply<T>, CallError>
+#[allow(
+    clippy::manual_async_fn,
+    reason = "an async function has room for its arguments twice"
+)]
+pub(crate) fn drive<T>(call: Prepared) -> impl Future<Output = Result<Reply<T>, CallError>> + Send + 'static
 where
     T: DeserializeOwned + Send + Sync + 'static,
 {
-    let result = match (&call.engine.cache, &call.cached) {
-        (Some(cache), Ok((key, rule))) => {
-            Attempt {
-                call: &call,
-                cache,
-                key,
-                rule,
-                started: Instant::now(),
+    async move {
+        let result = match (&call.engine.cache, &call.cached) {
+            (Some(cache), Ok((key, rule))) => {
+                Attempt {
+                    call: &call,
+                    cache,
+                    key,
+                    rule,
+                    started: Instant::now(),
+                }
+                .answer()
+                .await
             }
-            .answer()
-            .await
-        }
-        _ if call.options.mode == Mode::OnlyIfCached => Err(CallError::NotCached {
-            route: call.route.clone(),
-        }),
-        (_, Err(reason)) => plain(&call, *reason).await,
-        (None, Ok(_)) => plain(&call, Reason::Bypass).await,
-    };
-    call.engine.counters.count(result.as_ref().map(Reply::outcome));
-    result
+            _ if call.options.mode == Mode::OnlyIfCached => Err(CallError::NotCached {
+                route: call.route.clone(),
+            }),
+            (_, Err(reason)) => plain(&call, *reason).await,
+            (None, Ok(_)) => plain(&call, Reason::Bypass).await,
+        };
+        call.engine.counters.count(result.as_ref().map(Reply::outcome));
+        result
+    }
 }
 
 /// A call that the cache has a part in.
@@ -68,36 +74,56 @@ impl Attempt<'_> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let (mode, route) = (self.call.options.mode, &self.call.route);
-        let found = if reads_store(mode, self.rule) {
-            self.look_up_as::<T>().await
-        } else {
-            None
+        let mode = self.call.options.mode;
+        let step = {
+            let found = if reads_store(mode, self.rule) {
+                self.look_up_as::<T>().await
+            } else {
+                None
+            };
+            let step = first_step(mode, self.rule, self.key, found.as_ref().map(|(found, _)| found));
+            if let Some((found, slot)) = found
+                && let Some(reply) = self.serve(step, found, slot)
+            {
+                return Ok(reply);
+            }
+            step
         };
-        let step = first_step(mode, self.rule, self.key, found.as_ref().map(|(found, _)| found));
-        match (step, found) {
-            (Step::Serve, Some((found, slot))) => {
+        if let Some(error) = self.negative() {
+            return Err(error);
+        }
+        match step {
+            Step::Ask { reason, patience } => self.fetch(reason, patience).await,
+            Step::NotCached | Step::Serve | Step::ServeOnly | Step::Revalidate => Err(CallError::NotCached {
+                route: self.call.route.clone(),
+            }),
+        }
+    }
+
+    /// The answer that was found, if it is one.
+    fn serve<T>(&self, step: Step, found: Found, slot: Arc<Slot<T>>) -> Option<Reply<T>>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        match step {
+            Step::Serve => {
                 let fresh_for = found.fresh_for(self.rule, self.key);
-                Ok(Reply::new(slot, Outcome::fresh(found.age, fresh_for)))
+                Some(Reply::new(slot, Outcome::fresh(found.age, fresh_for)))
             }
-            (Step::ServeOnly, Some((found, slot))) => {
-                Ok(self.cached(slot, &found, Reason::OnlyIfCached, None))
-            }
-            (Step::Revalidate, Some((found, slot))) => {
-                match self.cache.flights.circuit(route, self.rule.policy.as_ref()) {
+            Step::ServeOnly => Some(self.cached(slot, &found, Reason::OnlyIfCached, None)),
+            Step::Revalidate => {
+                match self
+                    .cache
+                    .flights
+                    .circuit(&self.call.route, self.rule.policy.as_ref())
+                {
                     Circuit::Closed => self.refresh::<T>(),
                     Circuit::Open(_) => {}
                     Circuit::Probe => self.probe::<T>(),
                 }
-                Ok(self.cached(slot, &found, Reason::Revalidating, None))
+                Some(self.cached(slot, &found, Reason::Revalidating, None))
             }
-            (Step::Ask { reason, patience }, _) => match self.negative() {
-                Some(error) => Err(error),
-                None => self.fetch(reason, patience).await,
-            },
-            (Step::NotCached | Step::Serve | Step::ServeOnly | Step::Revalidate, _) => Err(self
-                .negative()
-                .unwrap_or_else(|| CallError::NotCached { route: route.clone() })),
+            Step::Ask { .. } | Step::NotCached => None,
         }
     }
 
@@ -143,24 +169,29 @@ impl Attempt<'_> {
             });
         }
         let patience = flights.patience(&self.call.route, policy, patience);
-        let (limit, useful) = (self.limit(), self.flight_limit());
+        let (limit, useful) = (Limit::new(self.started, self.limit()), self.flight_limit());
         let mut mission = self.mission::<T>(useful);
         // Who is to look whether the service is back has to ask it: a request of before may be lost.
         mission.joins &= circuit != Circuit::Probe;
         let (ticket, collapsed) = flights.join(mission, || self.call.request(useful));
-        let call_ends = limit.and_then(|limit| self.started.checked_add(limit));
         // Who joins a request that has been silent for long need not find that out again. Patience that outlasts the call
         // is none, also for a process that stood still until both were over.
         let mut patience_ends = patience
             .and_then(|patience| ticket.started().checked_add(patience))
-            .filter(|ends| call_ends.is_none_or(|limit| *ends <= limit));
+            .filter(|ends| limit.is_none_or(|limit| *ends <= limit.ends));
         let transport = self.call.engine.client.transport().as_ref();
-        let mut timed_out = pin!(tie(timed_out(transport, &self.call.route, self.started, limit)));
+        let mut timed_out = limit.map(|_| Box::pin(timed_out(transport, &self.call.route, limit)));
+        // One timer is enough as long as patience ends first.
+        let ends_before_limit = |patience| {
+            limit
+                .and_then(|limit| limit.asks_at())
+                .is_none_or(|asks| patience <= asks)
+        };
         let landing = loop {
             tokio::select! {
                 biased;
-                landing = ticket.landing() => break landing,
-                () = tie(at(patience_ends)), if patience_ends.is_some() => {
+                landing = ticket.landing() => break landing.clone(),
+                () = passed(patience_ends), if patience_ends.is_some() => {
                     patience_ends = None;
                     // Who does not wait at all has learned nothing.
                     if patience != Some(Duration::ZERO) {
@@ -170,16 +201,16 @@ impl Attempt<'_> {
                         return Ok(reply);
                     }
                 }
-                error = &mut timed_out => {
+                error = if_any(&mut timed_out), if !patience_ends.is_some_and(ends_before_limit) => {
                     // A limit of the call's own says nothing about the service.
                     if self.call.options.timeout.is_none() {
                         flights.note_slow(&ticket, &self.call.route, policy);
                     }
-                    return self.stand_in_for(error).await;
+                    break Err(error);
                 }
             }
         };
-        let live = landing.clone().and_then(|(entry, stored)| {
+        let live = landing.and_then(|(entry, stored)| {
             let slot = value_of(&self.call.route, entry)?;
             let details = Details {
                 collapsed,
@@ -191,7 +222,7 @@ impl Attempt<'_> {
         });
         match live {
             Ok(reply) => Ok(reply),
-            Err(error) => self.stand_in_for(error).await,
+            Err(error) => self.stand_in_for(&error).await.ok_or(error),
         }
     }
 
@@ -249,26 +280,22 @@ impl Attempt<'_> {
         Some((found, slot))
     }
 
-    /// The cached answer instead of `error`, if there is one and the policy wants that; else the error.
-    async fn stand_in_for<T>(&self, error: CallError) -> Result<Reply<T>, CallError>
+    /// The cached answer instead of `error`, if there is one and the policy wants that.
+    async fn stand_in_for<T>(&self, error: &CallError) -> Option<Reply<T>>
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        if !self.rule.policy.masks(&error) {
-            return Err(error);
+        if !self.rule.policy.masks(error) {
+            return None;
         }
         let reason = match error.class() {
             ErrorClass::Unavailable => Reason::Unavailable,
             ErrorClass::ServerFault => Reason::ServerFault,
             ErrorClass::ClientFault => Reason::ClientFault,
         };
-        match self.stand_in(reason, Some(&error)).await {
-            None => Err(error),
-            Some(reply) => {
-                self.cache.count_masked(&self.call.route, &error);
-                Ok(reply)
-            }
-        }
+        let reply = self.stand_in(reason, Some(error)).await?;
+        self.cache.count_masked(&self.call.route, error);
+        Some(reply)
     }
 
     /// The cached answer as it is now: one that came meanwhile counts, one that expired meanwhile doesn't.
@@ -279,7 +306,8 @@ impl Attempt<'_> {
         if self.call.options.mode == Mode::Reload {
             return None;
         }
-        let (found, slot) = self.look_up_as().await?;
+        // Boxed, so that calls that need no answer from there are not as large as those that do.
+        let (found, slot) = Box::pin(self.look_up_as()).await?;
         let usable = found.may_stand_in(self.rule);
         usable.then(|| self.cached(slot, &found, reason, masked.cloned()))
     }

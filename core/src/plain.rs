@@ -11,7 +11,7 @@ use crate::{
     entry::Slot,
     error::{CallError, Delivery},
     invalidate::Scope,
-    limits::timed_out,
+    limits::{Limit, timed_out},
     outcome::{Details, Outcome, Reason, Reply},
     wire,
 };
@@ -34,7 +34,7 @@ where
     let reply = tokio::select! {
         biased;
         reply = transport.request(call.request(None)) => reply,
-        error = timed_out(transport.as_ref(), &call.route, started, limit) => return Err(error),
+        error = timed_out(transport.as_ref(), &call.route, Limit::new(started, limit)) => return Err(error),
     };
     let response = match reply {
         Ok(response) => response,

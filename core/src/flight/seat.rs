@@ -1,6 +1,9 @@
 //! The task of a flight: sends the request, commits the reply, tells all who wait, and frees its place whatever happens.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    future::Future,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
@@ -29,56 +32,62 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    pub(super) async fn fly(self, request: Request) {
-        if !self.flight.behind && self.retire() {
-            return; // everybody left before anything was sent
-        }
-        let reply = tokio::select! {
-            biased;
-            reply = self.flights.transport.request(request) => reply,
-            () = self.given_up() => {
-                match self.flights.abandoned.get() {
-                    Some(()) => {}
-                    None if self.flight.behind => {
-                        self.note(None);
-                        self.pause(true);
-                    }
-                    // Who left says nothing about the service, but its silence does.
-                    None if self.outlasted_patience() => self.note(None),
-                    None => self.measure(Ending::Silent),
-                }
-                return;
+    #[allow(
+        clippy::manual_async_fn,
+        reason = "an async function has room for its arguments twice"
+    )]
+    pub(super) fn fly(self, request: Request) -> impl Future<Output = ()> + Send {
+        async move {
+            if !self.flight.behind && self.retire() {
+                return; // everybody left before anything was sent
             }
-        };
-        let says = match &reply {
-            Ok(response) if self.flight.listens => Directives::read(&response.headers),
-            _ => Directives::default(),
-        };
-        let result = reply
-            .map_err(|error| CallError::transport(self.mission.route.clone(), error))
-            .and_then(|response| wire::result(&self.mission.route, response));
-        self.note(Some(&result));
-        match result {
-            Ok(body) => {
-                self.remember(None, &says);
-                let (entry, decoded, stored) = self.commit(body, says).await;
-                self.pause(!decoded);
-                self.land(Ok((entry, stored)));
-            }
-            Err(error) => {
-                let (key, sent) = (&self.mission.key, self.flight.sent);
-                let is_definitive = self.mission.policy.is_definitive(&error);
-                if is_definitive {
-                    // Nor may an older answer, still on its way, bring back what is no more.
-                    self.flights.epochs.raise_error(key, sent);
-                    if !says.no_store {
-                        self.remember(Some(&error), &says);
+            let reply = tokio::select! {
+                biased;
+                reply = self.flights.transport.request(request) => reply,
+                () = self.given_up() => {
+                    match self.flights.abandoned.get() {
+                        Some(()) => {}
+                        None if self.flight.behind => {
+                            self.note(None);
+                            self.pause(true);
+                        }
+                        // Who left says nothing about the service, but its silence does.
+                        None if self.outlasted_patience() => self.note(None),
+                        None => self.measure(Ending::Silent),
                     }
+                    return;
                 }
-                self.pause(true);
-                self.land(Err(error));
-                if is_definitive {
-                    self.flights.shelf.evict(key, sent).await;
+            };
+            let says = match &reply {
+                Ok(response) if self.flight.listens => Directives::read(&response.headers),
+                _ => Directives::default(),
+            };
+            let result = reply
+                .map_err(|error| CallError::transport(self.mission.route.clone(), error))
+                .and_then(|response| wire::result(&self.mission.route, response));
+            self.note(Some(&result));
+            match result {
+                Ok(body) => {
+                    self.remember(None, &says);
+                    let (entry, decoded, stored) = self.commit(body, says).await;
+                    self.pause(!decoded);
+                    self.land(Ok((entry, stored)));
+                }
+                Err(error) => {
+                    let (key, sent) = (&self.mission.key, self.flight.sent);
+                    let is_definitive = self.mission.policy.is_definitive(&error);
+                    if is_definitive {
+                        // Nor may an older answer, still on its way, bring back what is no more.
+                        self.flights.epochs.raise_error(key, sent);
+                        if !says.no_store {
+                            self.remember(Some(&error), &says);
+                        }
+                    }
+                    self.pause(true);
+                    self.land(Err(error));
+                    if is_definitive {
+                        self.flights.shelf.evict(key, sent).await;
+                    }
                 }
             }
         }

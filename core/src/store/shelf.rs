@@ -130,13 +130,13 @@ impl Shelf {
             return put.map_err(|_| self.trouble("put", "it panicked")).ok();
         }
         let (shelf, key) = (Arc::clone(self), key.clone());
-        let put = async move {
+        let put = Box::pin(async move {
             let put = shelf.put_once(&key, entry.clone()).await;
             if put == Some(Put::Older) && shelf.forget_beyond(&key).await {
                 return shelf.put_once(&key, entry).await;
             }
             put
-        };
+        });
         self.at_once_or_behind("put", put).await
     }
 
@@ -168,14 +168,14 @@ impl Shelf {
     /// Forgets this entry under `key`, if it is still there. No reply waits for that either.
     pub(crate) async fn forget(self: &Arc<Self>, key: &Key, seen: Entry) {
         let (shelf, key) = (Arc::clone(self), key.clone());
-        let remove = async move {
+        let remove = Box::pin(async move {
             shelf.remove(&key, Some(&seen)).await;
             // Its last owner runs its value's own code.
             if catch_unwind(AssertUnwindSafe(|| drop(seen))).is_err() {
                 shelf.trouble("remove", "a value panicked when it was dropped");
             }
             None::<()>
-        };
+        });
         self.at_once_or_behind("remove", remove).await;
     }
 
@@ -183,9 +183,8 @@ impl Shelf {
     async fn at_once_or_behind<T: Send + 'static>(
         &self,
         name: &'static str,
-        operation: impl Future<Output = Option<T>> + Send + 'static,
+        mut operation: Pin<Box<impl Future<Output = Option<T>> + Send + 'static>>,
     ) -> Option<T> {
-        let mut operation = Box::pin(operation);
         tokio::select! {
             biased;
             result = &mut operation => return result,
@@ -221,16 +220,28 @@ impl Shelf {
         }
     }
 
+    /// Boxed, so that calls that wait for no store are not as large as those that do.
     async fn bounded<T>(
         &self,
         name: &'static str,
         limit: Duration,
         operation: std::thread::Result<Operation<'_, T>>,
     ) -> Option<T> {
-        let Ok(mut operation) = operation else {
-            self.trouble(name, "it panicked");
-            return None;
-        };
+        match operation {
+            Ok(operation) => Box::pin(self.guarded(name, limit, operation)).await,
+            Err(_) => {
+                self.trouble(name, "it panicked");
+                None
+            }
+        }
+    }
+
+    async fn guarded<T>(
+        &self,
+        name: &'static str,
+        limit: Duration,
+        mut operation: Operation<'_, T>,
+    ) -> Option<T> {
         let guarded = poll_fn(
             |cx| match catch_unwind(AssertUnwindSafe(|| operation.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),
