@@ -146,9 +146,11 @@ async fn curves(name: &str, ours: &Arc<dyn Caller>) {
         let plan = Plan {
             in_flight,
             argument,
-            time: ROUND,
+            time: 3 * ROUND,
         };
-        let Measured { rate, p50_us, cpu_us } = measure(ours, plan).await;
+        let Measured {
+            rate, p50_us, cpu_us, ..
+        } = measure(ours, plan).await;
         println!("{name:<8} {in_flight:>6} {argument:>9} {rate:>9.0} {p50_us:>9.0} {cpu_us:>9.1}");
     }
 }
@@ -196,5 +198,5 @@ async fn serve_if_asked() {
 
 const SERVE: &str = "serve-echo";
 pub(crate) const SERVICE: &str = "compare_echo";
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(1000);
+const ROUNDS: usize = 31;
+const ROUND: Duration = Duration::from_millis(330);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use nameko_cachetools_benches::process_time;
+use nameko_cachetools_benches::{crowd, process_time};
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -33,6 +33,8 @@ pub(crate) struct Measured {
     pub(crate) p50_us: f64,
     /// CPU time of this process per call, user and system.
     pub(crate) cpu_us: f64,
+    /// How crowded the cores were, on the average; 0, if that is not known.
+    pub(crate) crowding: f64,
 }
 
 /// As many callers as shall be in flight, each calling again as soon as it is answered.
@@ -65,7 +67,11 @@ pub(crate) async fn measure(caller: &Arc<dyn Caller>, plan: Plan) -> Measured {
     sleep(plan.time / 3).await;
     let (began, cpu) = (Instant::now(), process_time());
     counting.store(true, Ordering::Relaxed);
-    sleep(plan.time).await;
+    let mut crowding = Vec::new();
+    while began.elapsed() < plan.time {
+        crowding.push(crowd::crowding());
+        sleep(plan.time / 20).await;
+    }
     running.store(false, Ordering::Relaxed);
     callers.join_all().await;
     let (cpu, seconds) = (process_time() - cpu, began.elapsed().as_secs_f64());
@@ -75,6 +81,7 @@ pub(crate) async fn measure(caller: &Arc<dyn Caller>, plan: Plan) -> Measured {
         rate: calls / seconds,
         p50_us: median(latencies.into_iter().map(|ns| ns as f64 / 1000.0).collect()),
         cpu_us: cpu.as_nanos() as f64 / 1000.0 / calls,
+        crowding: crowding.iter().sum::<f64>() / crowding.len() as f64,
     }
 }
 

@@ -72,7 +72,13 @@ impl Other {
         let &[rate, p50_us, cpu_us] = figures.as_slice() else {
             return Err(format!("it said {line:?}").into());
         };
-        Ok(Measured { rate, p50_us, cpu_us })
+        let crowding = 0.0;
+        Ok(Measured {
+            rate,
+            p50_us,
+            cpu_us,
+            crowding,
+        })
     }
 }
 

@@ -32,12 +32,14 @@ impl Table {
             let (Some(own), Some(theirs)) = (self.rounds.get(*ours), self.rounds.get(*peer)) else {
                 continue;
             };
+            // What a stranger does on the other half of a core falls on one of the two: half of the rounds count, those
+            // with the least of it.
+            let mut rounds: Vec<_> = own.iter().zip(theirs).collect();
+            rounds.sort_by(|a, b| crowding(a).total_cmp(&crowding(b)));
+            rounds.truncate(rounds.len().div_ceil(2));
             let both = |figure: fn(&Measured) -> f64| {
-                Rounds::of(
-                    [own, theirs]
-                        .map(|rounds| rounds.iter().map(figure).collect())
-                        .into(),
-                )
+                let (own, theirs) = rounds.iter().map(|(a, b)| (figure(a), figure(b))).unzip();
+                Rounds::of(vec![own, theirs])
             };
             let name = |what| format!("{ours}, {} in flight: {what}, against {peer}", self.in_flight);
             let (speed, time) = (both(|m| m.rate), both(|m| m.cpu_us));
@@ -59,6 +61,10 @@ impl Table {
         }
         rows
     }
+}
+
+fn crowding((own, theirs): &(&Measured, &Measured)) -> f64 {
+    own.crowding.max(theirs.crowding)
 }
 
 /// What it has to be, and would best be.
