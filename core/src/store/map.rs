@@ -1,8 +1,9 @@
 //! A `HashMap` behind a lock is a store, as a dict was.
 
 use std::{
-    collections::{HashMap, hash_map},
+    collections::HashMap,
     hash::BuildHasher,
+    mem,
     sync::{Mutex, PoisonError, RwLock},
 };
 
@@ -34,25 +35,31 @@ macro_rules! map_store {
             }
 
             async fn put(&self, key: &Key, entry: Entry) -> Result<Put, StoreError> {
-                Ok(put(
+                let (put, let_go) = put(
                     &mut self.$write().unwrap_or_else(PoisonError::into_inner),
                     key,
                     entry,
-                ))
+                );
+                drop(let_go);
+                Ok(put)
             }
 
             async fn remove(&self, key: &Key, seen: Option<&Entry>) -> Result<bool, StoreError> {
-                Ok(remove(
+                let let_go = remove(
                     &mut self.$write().unwrap_or_else(PoisonError::into_inner),
                     key,
                     seen,
-                ))
+                );
+                Ok(let_go.is_some())
             }
 
             async fn clear(&self) -> Result<(), StoreError> {
-                self.$write()
+                let all: Vec<_> = self
+                    .$write()
                     .unwrap_or_else(PoisonError::into_inner)
-                    .clear();
+                    .drain()
+                    .collect();
+                drop(all);
                 Ok(())
             }
         }
@@ -62,18 +69,24 @@ macro_rules! map_store {
 map_store!(Mutex, lock, lock);
 map_store!(RwLock, read, write);
 
-fn put<S: BuildHasher>(map: &mut HashMap<Key, Entry, S>, key: &Key, entry: Entry) -> Put {
-    match map.entry(key.clone()) {
-        hash_map::Entry::Occupied(there) if there.get().is_newer_than(&entry) => return Put::Older,
-        hash_map::Entry::Occupied(mut there) => _ = there.insert(entry),
-        hash_map::Entry::Vacant(place) => _ = place.insert(entry),
+/// What became of `entry`, and which one is let go of: its value runs its owner's code, which may ask the same store.
+fn put<S: BuildHasher>(map: &mut HashMap<Key, Entry, S>, key: &Key, entry: Entry) -> (Put, Option<Entry>) {
+    match map.get_mut(key) {
+        Some(there) if there.is_newer_than(&entry) => (Put::Older, Some(entry)),
+        Some(there) => (Put::Stored, Some(mem::replace(there, entry))),
+        None => (Put::Stored, map.insert(key.clone(), entry)),
     }
-    Put::Stored
 }
 
-fn remove<S: BuildHasher>(map: &mut HashMap<Key, Entry, S>, key: &Key, seen: Option<&Entry>) -> bool {
-    let matches = map
-        .get(key)
-        .is_some_and(|there| seen.is_none_or(|seen| seen.is(there)));
-    matches && map.remove(key).is_some()
+fn remove<S: BuildHasher>(
+    map: &mut HashMap<Key, Entry, S>,
+    key: &Key,
+    seen: Option<&Entry>,
+) -> Option<Entry> {
+    let there = map.get(key)?;
+    if seen.is_none_or(|seen| seen.is(there)) {
+        map.remove(key)
+    } else {
+        None
+    }
 }
