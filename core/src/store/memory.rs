@@ -139,19 +139,16 @@ impl MemoryStore {
             self.0.too_large.fetch_add(1, Ordering::Relaxed);
             return Put::TooLarge;
         }
-        // Declared before the lock, and so dropped after it.
+        // Both are declared before the lock, and so dropped after it: who removes what is there, leaves it to us.
         let mut let_go = LetGo::default();
+        let there;
         // Comparing and inserting have to be one step. The cache's own way to do that would let a full cache evict the
         // new entry at once, in favour of those that it knows better.
         let _turn = self.0.puts[key.hash64() as usize % PUT_LOCKS]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if self
-            .0
-            .cache
-            .peek(&Probe(key))
-            .is_some_and(|there| there.is_newer_than(&entry))
-        {
+        there = self.0.cache.peek(&Probe(key));
+        if there.as_ref().is_some_and(|there| there.is_newer_than(&entry)) {
             return Put::Older;
         }
         self.0.cache.insert_with_lifecycle(slot_key, entry, &mut let_go);
@@ -189,9 +186,8 @@ impl Store for MemoryStore {
     }
 
     async fn clear(&self) -> Result<(), StoreError> {
-        // Kept until the cache is empty, and let go of then.
-        let _all: Vec<_> = self.0.cache.iter().collect();
-        self.0.cache.clear();
+        // Taken out one by one, and let go of when all are.
+        let _all: Vec<_> = self.0.cache.drain().collect();
         Ok(())
     }
 
