@@ -233,13 +233,21 @@ impl MemoryStoreBuilder {
         let shards = (self.max_bytes / BYTES_PER_SHARD)
             .min(self.max_entries / ENTRIES_PER_SHARD)
             .clamp(1, 64);
+        // More than any machine has, and little enough for sums of it.
+        const MOST_BYTES: u64 = 1 << 60;
         // Between 1/n and 1/(n+1) of the budget: n entries fit, n+1 don't, and even one leaves the cache its slack.
-        let (capacity, entries) = (self.max_bytes as u64, self.max_entries as u64);
+        let (capacity, entries) = ((self.max_bytes as u64).min(MOST_BYTES), self.max_entries as u64);
         let weigh = Weigh {
-            least: (capacity.saturating_mul(2) / entries.saturating_mul(2).saturating_add(1)).max(1),
+            least: (capacity * 2 / entries.saturating_mul(2).saturating_add(1)).max(1),
         };
+        // Of half as many as fit, the cache remembers for a while that they were there.
+        let nothing = (
+            SlotKey::new(&Key::from_bytes([])),
+            Entry::new(Moment::default(), ""),
+        );
+        let fit = entries.min(capacity / weigh.weight(&nothing.0, &nothing.1)) as usize;
         let options = OptionsBuilder::new()
-            .estimated_items_capacity(self.max_entries)
+            .estimated_items_capacity(fit)
             .weight_capacity(capacity)
             .hot_allocation(HOT)
             .shards(if shards.is_power_of_two() {
@@ -250,7 +258,7 @@ impl MemoryStoreBuilder {
             .build();
         let cache = match options {
             Ok(options) => Cache::with_options(options, weigh, ByKey::default(), LetGoLater),
-            Err(_) => Cache::with(self.max_entries, capacity, weigh, ByKey::default(), LetGoLater),
+            Err(_) => Cache::with(fit, capacity, weigh, ByKey::default(), LetGoLater),
         };
         // The cache refuses what fills more of a shard than its hot part.
         let max_entry_weight = (cache.shard_capacity() / 100 * 88).min((capacity / 8).max(weigh.least));
@@ -279,103 +287,4 @@ impl Weighter<SlotKey, Entry> for Weigh {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(n: usize) -> Key {
-        Key::from_bytes(n.to_be_bytes())
-    }
-
-    fn entry(nanos: u64, bytes: usize) -> Entry {
-        Entry::new(Moment::from_nanos(nanos), vec![b' '; bytes])
-    }
-
-    /// Proves: 69, S4, R18.
-    #[tokio::test]
-    async fn it_holds_no_more_entries_than_it_may() {
-        for (max, put) in [(1, 20), (10, 1000), (1024, 5000), (10_000, 50_000)] {
-            let store = MemoryStore::builder().max_entries(max).build();
-            for n in 0..put {
-                assert_eq!(store.put(&key(n), entry(0, 10)).await.unwrap(), Put::Stored);
-                assert!(store.len() <= max, "{} of {max}", store.len());
-            }
-            assert!(
-                store.len() * 10 >= max * 9,
-                "{} of {max}: the shards share unevenly",
-                store.len()
-            );
-        }
-    }
-
-    /// Proves: 69, S4, R18.
-    #[tokio::test]
-    async fn it_holds_no_more_bytes_than_it_may() {
-        let store = MemoryStore::builder()
-            .max_entries(1_000_000)
-            .max_bytes(1 << 20)
-            .build();
-        for n in 0..2000 {
-            store.put(&key(n), entry(0, 5000)).await.unwrap();
-            assert!(store.len() * 10_000 <= 1 << 20, "{}", store.len());
-        }
-        assert!(store.len() >= 90, "{}", store.len());
-    }
-
-    /// Proves: 68, R18.
-    #[tokio::test]
-    async fn a_reply_too_large_leaves_the_old_one_in_place() {
-        let store = MemoryStore::builder().max_bytes(1 << 20).build();
-        store.put(&key(1), entry(1, 10)).await.unwrap();
-        assert_eq!(
-            store.put(&key(1), entry(2, 200_000)).await.unwrap(),
-            Put::TooLarge
-        );
-        assert_eq!(
-            store.look_up(&key(1), Moment::default()).unwrap().body().len(),
-            10
-        );
-        assert_eq!(store.rejected_too_large(), 1);
-        assert_eq!(store.put(&key(1), entry(2, 50_000)).await.unwrap(), Put::Stored);
-    }
-
-    /// Proves: S2.
-    #[tokio::test]
-    async fn time_to_live_counts_from_the_request_and_is_exact() {
-        let life = Duration::from_nanos(100);
-        let store = MemoryStore::ttl(10, life);
-        store.put(&key(1), entry(50, 1)).await.unwrap();
-        assert!(store.look_up(&key(1), Moment::from_nanos(149)).is_some());
-        assert!(store.look_up(&key(1), Moment::from_nanos(150)).is_none());
-        assert!(store.is_empty(), "what is too old makes room");
-        assert_eq!(store.time_to_live(), Some(life));
-    }
-
-    #[tokio::test]
-    async fn what_was_just_put_is_there_however_full_the_store_is() {
-        for max in [1, 2, 3, 10, 100] {
-            let store = MemoryStore::builder().max_entries(max).build();
-            for n in 0..1000 {
-                store.put(&key(n), entry(0, 1)).await.unwrap();
-                for asked in [n, n.saturating_sub(1), n.saturating_sub(2)] {
-                    let there = store.look_up(&key(asked), Moment::default()).is_some();
-                    assert!(there || asked != n, "{n} of {max}");
-                }
-            }
-        }
-    }
-
-    /// Proves: 60, S3.
-    #[tokio::test]
-    async fn keys_are_compared_in_full() {
-        let store = MemoryStore::new();
-        for length in [0, 45, 46, 47, 500] {
-            let (a, b) = (
-                Key::from_bytes(vec![1; length]),
-                Key::from_bytes([vec![1; length], vec![2]].concat()),
-            );
-            store.put(&a, entry(0, length)).await.unwrap();
-            assert!(store.look_up(&b, Moment::default()).is_none());
-            assert_eq!(store.look_up(&a, Moment::default()).unwrap().body().len(), length);
-        }
-    }
-}
+mod tests;
