@@ -196,7 +196,7 @@ pub(crate) fn decode<T: DeserializeOwned>(route: &Route, result: &[u8]) -> Resul
     serde_json::from_slice(result).map_err(|error| CallError::Decode {
         route: route.clone(),
         expected: std::any::type_name::<T>(),
-        source: std::sync::Arc::new(Mismatch(without_values(&error.to_string()))),
+        source: std::sync::Arc::new(Mismatch(without_values(&error))),
     })
 }
 
@@ -206,21 +206,32 @@ pub(crate) fn decode<T: DeserializeOwned>(route: &Route, result: &[u8]) -> Resul
 struct Mismatch(String);
 
 /// serde's messages quote what they found: `invalid type: string "secret", expected u64`. What stays is what comes from
-/// the caller's own type, and the place.
-fn without_values(message: &str) -> String {
-    if let Some((found, expected)) = message.rsplit_once(", expected ") {
+/// the caller's own type, and the place. Of a type's own words nothing does: they may quote anything.
+fn without_values(error: &serde_json::Error) -> String {
+    let message = error.to_string();
+    let begins_with_one_of = |words: &[&str]| words.iter().any(|word| message.starts_with(word));
+    let is_known = begins_with_one_of(&[
+        "invalid type: ",
+        "invalid value: ",
+        "invalid length ",
+        "unknown variant `",
+        "unknown field `",
+    ]);
+    if is_known
+        && !message.contains("`, there are no ") // and nothing is expected
+        && let Some((found, expected)) = message.rsplit_once(", expected ")
+    {
         let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
         let kind = kind.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '-' | '.' | ' '));
         return format!("{kind}, expected {expected}");
     }
-    if ["missing field", "duplicate field"]
-        .iter()
-        .any(|known| message.starts_with(known))
-    {
-        return message.to_owned();
+    if begins_with_one_of(&["missing field", "duplicate field"]) {
+        return message;
     }
-    let place = message.rfind(" at line ").map_or("", |at| &message[at..]);
-    format!("its type refuses a value{place}")
+    match (error.line(), error.column()) {
+        (0, _) => "its type refuses a value".to_owned(),
+        (line, column) => format!("its type refuses a value at line {line} column {column}"),
+    }
 }
 
 #[cfg(test)]

@@ -208,3 +208,32 @@ fn decode_errors_say_where_and_quote_nothing() {
         );
     }
 }
+
+/// What a type of the caller's says by itself may quote what it found, however much it sounds like serde.
+///
+/// Proves: 80, R13.
+#[test]
+fn decode_errors_quote_nothing_in_a_types_own_words() {
+    struct Refused;
+    impl<'de> Deserialize<'de> for Refused {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            Err(serde::de::Error::custom(String::deserialize(deserializer)?))
+        }
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+
+    let texts = [
+        decode::<Refused>(&route(), br#""canary is no price, expected digits""#).err(),
+        decode::<Refused>(&route(), br#""a price, expected canary""#).err(),
+        decode::<Refused>(&route(), br#""no price at line canary""#).err(),
+        decode::<Nothing>(&route(), br#"{"a, expected canary": 1}"#).err(),
+    ];
+    for text in texts.map(|error| error.unwrap().to_string()) {
+        assert!(
+            text.contains("its type refuses a value") && !text.contains("canary"),
+            "{text}"
+        );
+    }
+}
