@@ -80,8 +80,8 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
         self
     }
 
-    /// Caches this method, by a policy of its own, whatever the other settings say. It may be called for any number of
-    /// methods.
+    /// Caches this method, by a policy of its own, whatever [`only`](Self::only) and [`except`](Self::except) say; not if
+    /// it [changes something](Self::invalidates). It may be called for any number of methods.
     pub fn method(mut self, name: impl Into<String>, policy: impl Policy) -> Self {
         let name = name.into();
         self.own.retain(|(other, _)| *other != name);
@@ -89,8 +89,8 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
         self
     }
 
-    /// Says that `method` changes something: it is a plain call, and when it has ended, everything in `scopes` is
-    /// invalidated, in all proxies of the client. Also after an error, a spent limit, or a caller who left: the change
+    /// Says that `method` changes something: it is a plain call, whatever the other settings say, and when it has ended,
+    /// everything in `scopes` is invalidated, in all proxies of the client. Also after an error, a spent limit, or a caller who left: the change
     /// may have happened. Only if the request certainly was not sent, nothing is.
     ///
     /// ```

@@ -148,9 +148,11 @@ impl Methods {
     pub(crate) fn new(
         rule: Rule,
         cached: Cached,
-        own: Vec<(String, Rule)>,
+        mut own: Vec<(String, Rule)>,
         setters: Vec<(String, Arc<[Scope]>)>,
     ) -> Self {
+        // A cached answer would report a change that was not made.
+        own.retain(|(name, _)| setters.iter().all(|(setter, _)| setter != name));
         Self {
             for_all: matches!(cached, Cached::All) && own.is_empty() && setters.is_empty(),
             rule,
@@ -211,6 +213,18 @@ mod tests {
 
     use super::*;
     use crate::{CacheFirst, Context, key::Vary};
+
+    /// It was answered from the cache: its change was not made, and invalidated nothing.
+    #[test]
+    fn a_method_that_changes_something_is_not_cached_whatever_rules_it_has() {
+        let prefix = Prefix::new("", "s", &Context::new(), Vary::default());
+        let rule = Rule::new(CacheFirst::original(), None, prefix);
+        let own = |name: &str| (name.to_owned(), rule.clone());
+        let setters = vec![("set".to_owned(), Arc::from([Scope::Everything]))];
+        let methods = Methods::new(rule.clone(), Cached::All, vec![own("set"), own("get")], setters);
+        assert!(methods.rule("set").is_none() && methods.rule("get").is_some());
+        assert!(methods.setter("set").is_some());
+    }
 
     proptest! {
         /// What hits take a short way for is what the policy plans.
