@@ -21,8 +21,7 @@ impl Found {
 
     /// How long it is fresh, as long as nothing invalidates it.
     pub(crate) fn fresh_for(&self, rule: &Rule, key: &Key) -> Duration {
-        let usual = || rule.fresh_for.saturating_sub(rule.early(key));
-        self.entry.fresh_for().unwrap_or_else(usual)
+        self.entry.fresh_for().unwrap_or_else(|| rule.fresh_for(key))
     }
 
     fn plan(&self, rule: &Rule, key: &Key) -> Plan {

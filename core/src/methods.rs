@@ -35,11 +35,15 @@ pub(crate) enum Cached {
 pub(crate) struct Rule {
     pub(crate) policy: Arc<dyn Policy>,
     pub(crate) reads_first: bool,
-    /// How long entries are fresh: the lesser of what the policy says and of the store's time to live.
-    pub(crate) fresh_for: Duration,
-    /// The same in nanoseconds.
+    /// How long entries are fresh, by the policy.
+    fresh_for: Duration,
+    /// How long the store keeps them, fresh or not.
+    life: Duration,
+    /// The first of these in nanoseconds.
     fresh_nanos: u64,
-    /// By how much less an entry may be fresh, at most, in nanoseconds.
+    /// The lesser of the two.
+    least_nanos: u64,
+    /// By how much less than by the policy an entry may be fresh, at most, in nanoseconds.
     jitter: u64,
     /// What is younger, in nanoseconds, is served without asking the policy, whatever its key.
     served_below: u64,
@@ -55,9 +59,9 @@ impl Rule {
         time_to_live: Option<Duration>,
         prefix: Result<Prefix, Unkeyable>,
     ) -> Self {
-        let fresh_for = policy.fresh_for().min(time_to_live.unwrap_or(Duration::MAX));
+        let (fresh_for, life) = (policy.fresh_for(), time_to_live.unwrap_or(Duration::MAX));
         let jitter = policy.jitter();
-        let served_below = policy.serves_below().min(policy.fresh_for());
+        let served_below = policy.serves_below().min(fresh_for);
         let served_below = saturated(served_below.saturating_sub(jitter));
         Self {
             jitter: saturated(jitter),
@@ -65,7 +69,9 @@ impl Rule {
             all_alike_below: if jitter.is_zero() { served_below } else { 0 },
             reads_first: policy.reads_first(),
             fresh_for,
+            life,
             fresh_nanos: saturated(fresh_for),
+            least_nanos: saturated(fresh_for.min(life)),
             policy: Arc::new(policy),
             prefix,
         }
@@ -75,7 +81,7 @@ impl Rule {
     #[inline]
     pub(crate) fn fresh_until(&self, age: u64, key: &Key) -> Option<u64> {
         if age < self.all_alike_below {
-            Some(self.fresh_nanos)
+            Some(self.least_nanos)
         } else {
             self.fresh_until_of(age, key)
         }
@@ -88,7 +94,12 @@ impl Rule {
             let (age, early) = (Duration::from_nanos(age), Duration::from_nanos(early));
             self.plan_early(age, early) == Plan::Serve
         };
-        is_served.then(|| self.fresh_nanos.saturating_sub(early))
+        is_served.then(|| self.fresh_nanos.saturating_sub(early).min(self.least_nanos))
+    }
+
+    /// How long an entry of this key is fresh, as long as the store keeps it.
+    pub(crate) fn fresh_for(&self, key: &Key) -> Duration {
+        self.fresh_for.saturating_sub(self.early(key)).min(self.life)
     }
 
     /// What to do about an entry of this key and age. Only freshness ends early; what follows ends when it would have.
@@ -239,8 +250,10 @@ mod tests {
                 let rule = Rule::new(policy, life.map(nanos), prefix.clone());
                 let key = Key::from_bytes(n.to_be_bytes());
                 let planned = rule.plan(nanos(age), &key) == Plan::Serve;
-                let end = fresh.min(life.unwrap_or(fresh)).saturating_sub(rule.early_nanos(&key));
+                let end = fresh.saturating_sub(rule.early_nanos(&key)).min(life.unwrap_or(fresh));
                 prop_assert_eq!(rule.fresh_until(age, &key), planned.then_some(end));
+                prop_assert_eq!(rule.fresh_for(&key), nanos(end));
+                prop_assert!(!planned || age < end || life.is_some_and(|life| age >= life), "served, and not fresh");
             }
         }
     }
