@@ -156,7 +156,7 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
     }
 
     /// How long a request may wait in the service's queue before the broker drops it; `None`: for ever. Default: the
-    /// client's setting, else the `call_timeout`.
+    /// client's setting, else the `call_timeout`, but for methods that aren't cached: they may change something.
     pub fn expiration(mut self, expiration: impl Into<Option<Duration>>) -> Self {
         self.expiration = Some(expiration.into());
         self
