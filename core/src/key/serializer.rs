@@ -15,8 +15,10 @@ const HALF: u8 = 0xf9;
 const SINGLE: u8 = 0xfa;
 const DOUBLE: u8 = 0xfb;
 
-/// How `serde_json`'s `RawValue` calls itself. In a request it is the JSON it holds, and a map that looks like it is a map.
+/// How `serde_json`'s `RawValue` calls itself, and its numbers where they have any precision. In a request they are the JSON
+/// they hold, and a map that looks like one is a map.
 const RAW_JSON: &str = "$serde_json::private::RawValue";
+const RAW_NUMBER: &str = "$serde_json::private::Number";
 
 impl<'a, P: Place> Serializer for Writer<'a, P> {
     type Ok = ();
@@ -217,7 +219,7 @@ impl<'a, P: Place> Serializer for Writer<'a, P> {
 
     #[inline]
     fn serialize_struct(mut self, name: &'static str, len: usize) -> Result<Container<'a>, NoKey> {
-        if name == RAW_JSON {
+        if name == RAW_JSON || name == RAW_NUMBER {
             self.embedded_json();
         }
         self.container(MAP, Some(len))

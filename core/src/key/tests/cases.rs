@@ -238,6 +238,28 @@ fn raw_json_is_no_map_that_looks_like_it() {
     assert!(key((raw("7"),)) == key((raw("7"),)));
 }
 
+/// As numbers are written where any crate of the program has turned on `serde_json`'s `arbitrary_precision`.
+#[test]
+fn a_number_of_any_precision_is_no_map_that_looks_like_it() {
+    struct Number(&'static str);
+    impl Serialize for Number {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            use serde::ser::SerializeStruct as _;
+            let mut number = serializer.serialize_struct("$serde_json::private::Number", 1)?;
+            number.serialize_field("$serde_json::private::Number", self.0)?;
+            number.end()
+        }
+    }
+    let lookalike = json!({"$serde_json::private::Number": "7"});
+    let keys = [
+        key((Number("7"),)),
+        key((Number("8"),)),
+        key((lookalike,)),
+        key((7,)),
+    ];
+    assert_eq!(keys.iter().collect::<HashSet<_>>().len(), 4);
+}
+
 /// Buffers keep what keys begin with. Whatever was written before, a key is what it is on a fresh thread.
 #[test]
 fn a_key_does_not_depend_on_the_keys_before_it() {
