@@ -68,15 +68,15 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
         self
     }
 
-    /// Caches these methods and no others; the rest are plain calls.
+    /// Caches these methods and no others; the rest are plain calls, and so are those of [`except`](Self::except).
     pub fn only<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
-        self.cached = Cached::Only(methods.into_iter().map(Into::into).collect());
+        self.cached = self.cached.only(methods.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Caches all methods but these, which are plain calls.
+    /// Caches none of these methods: they are plain calls. It may be called for more of them.
     pub fn except<N: Into<String>>(mut self, methods: impl IntoIterator<Item = N>) -> Self {
-        self.cached = Cached::Except(methods.into_iter().map(Into::into).collect());
+        self.cached = self.cached.except(methods.into_iter().map(Into::into).collect());
         self
     }
 

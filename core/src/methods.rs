@@ -30,6 +30,31 @@ pub(crate) enum Cached {
     Except(Arc<[String]>),
 }
 
+impl Cached {
+    /// None but these, and of these none that was excepted before.
+    pub(crate) fn only(self, mut names: Vec<String>) -> Self {
+        if let Self::Except(others) = self {
+            names.retain(|name| !others.contains(name));
+        }
+        Self::Only(names.into())
+    }
+
+    /// None of these either.
+    pub(crate) fn except(self, mut names: Vec<String>) -> Self {
+        match self {
+            Self::All => Self::Except(names.into()),
+            Self::Only(others) => {
+                let stays = |name: &&String| !names.contains(name);
+                Self::Only(others.iter().filter(stays).cloned().collect())
+            }
+            Self::Except(others) => {
+                names.extend_from_slice(&others);
+                Self::Except(names.into())
+            }
+        }
+    }
+}
+
 /// A policy, with those of its answers that hits ask for.
 #[derive(Debug, Clone)]
 pub(crate) struct Rule {
