@@ -100,7 +100,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The answer that was found, if it is one.
+    /// The answer that was found, if it is one. If not, it is let go of: whoever replaces it in the store is guarded against
+    /// what its owner's code does when it is dropped.
     fn serve<T>(&self, step: Step, found: Found, slot: Arc<Slot<T>>) -> Option<Reply<T>>
     where
         T: DeserializeOwned + Send + Sync + 'static,
