@@ -29,6 +29,8 @@ use crate::{clock::Moment, entry::Entry, error::StoreError, key::Key};
 /// - **Trouble is a miss.** Errors are for the caller to count: no failing or stalling store ever fails a call that
 ///   the service could answer. Calls bound their wait for `get`.
 /// - **Cancellation.** Futures may be dropped at any await; an operation then happened wholly or not at all.
+/// - **Letting go.** Dropping an entry may drop its value, which runs its owner's code: that may ask this very store. So
+///   no entry is best dropped while a lock is held, be it replaced, removed or cleared.
 /// - **Sharing.** Clones and `Arc`s of a store are the same store, for any number of proxies and clients.
 ///
 /// `nameko_cachetools_testkit::store_conformance` holds the checks of this contract.
