@@ -175,6 +175,8 @@ impl Supervisor {
                     continue;
                 }
                 News::Lost(reason) => reason,
+                // It reads again: what was given up is executed anyhow, and others may have been sent since.
+                News::GivenUpUnread if blocked.is_none() => continue,
                 // Only cutting the connection takes a request back. Nothing else is lost: while the broker doesn't
                 // read, services can't publish replies either.
                 News::GivenUpUnread => "a request was given up before the blocked broker read it".to_owned(),

@@ -1,6 +1,9 @@
 //! A broker that doesn't read.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    task::{Context, Waker},
+};
 
 use nameko_cachetools::{ConnectionState, Transport, TransportError};
 use nameko_cachetools_amqp::AmqpTransport;
@@ -144,4 +147,24 @@ async fn a_broker_that_says_it_is_blocked_outweighs_the_trial() {
         settle().await;
         assert!(state(&transport).is_ready());
     }
+}
+
+/// Whoever leaves in that moment must not cost the others their link.
+#[tokio::test(start_paused = true)]
+async fn a_request_given_up_when_the_broker_reads_again_ends_no_link() {
+    let broker = Broker::new([]);
+    let transport = broker.connect().await;
+    let link = broker.link();
+    let other = start(&transport, "other").await;
+    let mut leaving = Box::pin(transport.request(request("leaving")));
+    let mut nobody = Context::from_waker(Waker::noop());
+    assert!(leaving.as_mut().poll(&mut nobody).is_pending());
+    link.events.blocked("low on memory");
+    settle().await;
+    link.events.unblocked();
+    drop(leaving); // before the supervisor has heard
+    settle().await;
+    assert!(!link.is_aborted() && state(&transport).is_ready());
+    link.reply(&link.taken()[0].correlation_id, "other");
+    assert_eq!(body(other).await, "other");
 }
