@@ -190,10 +190,6 @@ impl Calls {
         self.note_if_drained(&table);
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        matches!(self.lock().gate, Gate::Closed)
-    }
-
     /// Waits until no request is under way, after `close`.
     pub(crate) async fn drained(&self) {
         if self

@@ -68,14 +68,25 @@ impl Supervisor {
         self
     }
 
-    pub(crate) fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.state.subscribe()
+    pub(crate) fn state(&self) -> watch::Sender<ConnectionState> {
+        self.state.clone()
+    }
+
+    /// Closed is for ever, whatever the link does until it ends.
+    fn tell(&self, news: ConnectionState) {
+        self.state.send_if_modified(|state| {
+            let is_open = *state != ConnectionState::Closed;
+            if is_open {
+                *state = news;
+            }
+            is_open
+        });
     }
 
     /// Lets requests in. Doing it twice does no harm.
     pub(crate) fn admit(&self, session: &Session) {
         self.calls.open(session.link.clone());
-        self.state.send_replace(ConnectionState::Ready);
+        self.tell(ConnectionState::Ready);
     }
 
     /// Runs until it is told to stop, or its owner is gone.
@@ -114,7 +125,7 @@ impl Supervisor {
             "not connected"
         );
         self.calls.shut(failure.gate_error(), &failure.reason);
-        self.state.send_replace(ConnectionState::Reconnecting {
+        self.tell(ConnectionState::Reconnecting {
             reason: failure.reason.clone(),
             permanent: failure.kind != OpenErrorKind::Unreachable,
         });
@@ -190,7 +201,7 @@ impl Supervisor {
 
     fn block(&self, session: &Session, reason: &str) {
         self.calls.block(reason.to_owned(), session.events.clone());
-        self.state.send_replace(ConnectionState::Blocked {
+        self.tell(ConnectionState::Blocked {
             reason: reason.to_owned(),
         });
     }

@@ -42,7 +42,7 @@ struct Inner {
     looks: Looks,
     /// Room for requests which the socket has not taken yet, in bytes.
     unsent: Arc<Semaphore>,
-    state: watch::Receiver<ConnectionState>,
+    state: watch::Sender<ConnectionState>,
     stop: watch::Sender<bool>,
     supervisor: AbortHandle,
 }
@@ -97,10 +97,7 @@ impl AmqpTransport {
     /// `Closed` from the moment that [`close`](Transport::close) was called. To wait for changes, there is
     /// [`state`](Transport::state).
     pub fn health(&self) -> ConnectionState {
-        match self.inner.calls.is_closed() {
-            true => ConnectionState::Closed,
-            false => self.inner.state.borrow().clone(),
-        }
+        self.inner.state.borrow().clone()
     }
 
     /// Figures of this moment.
@@ -156,7 +153,7 @@ impl Transport for AmqpTransport {
     }
 
     fn state(&self) -> watch::Receiver<ConnectionState> {
-        self.inner.state.clone()
+        self.inner.state.subscribe()
     }
 
     /// Sockets can't run under a paused clock, so the cheap clock is right.
@@ -184,17 +181,12 @@ impl Transport for AmqpTransport {
             ..
         } = &*self.inner;
         calls.close();
+        state.send_replace(ConnectionState::Closed);
         let _ = timeout(grace, calls.drained()).await;
         calls.lose_all("the transport was closed");
         stop.send_replace(true);
-        let closed = async {
-            state
-                .clone()
-                .wait_for(|state| *state == ConnectionState::Closed)
-                .await
-                .is_ok()
-        };
-        if timeout(CLOSE_LIMIT, closed).await.is_err() {
+        // The supervisor's ear goes with it.
+        if timeout(CLOSE_LIMIT, stop.closed()).await.is_err() {
             supervisor.abort();
         }
     }

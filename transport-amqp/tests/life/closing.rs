@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use nameko_cachetools::{ConnectionState, Delivery, Transport, TransportError};
+use nameko_cachetools::{Client, ConnectionState, Delivery, Transport, TransportError};
 use tokio::{runtime::Handle, time::Instant};
 
 use crate::{
@@ -29,6 +29,7 @@ async fn close_waits_for_calls_and_then_ends_everything() {
         ConnectionState::Closed,
         "nothing is sent any more"
     );
+    assert!(!Client::new(transport.clone()).is_ready(), "and who probes knows");
     let late = transport.request(request("late")).await.unwrap_err();
     assert!(matches!(late, TransportError::Closed), "{late:?}");
     pass(1.0).await;
