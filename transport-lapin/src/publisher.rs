@@ -66,19 +66,19 @@ impl Publisher {
         }
         let (exchange, route) = (self.exchange.clone(), short(message.routing_key()));
         let properties = properties(&mut message, &self.reply_to);
-        let Outgoing { body, mut ticket, .. } = message;
         let options = BasicPublishOptions {
             mandatory: true,
             ..BasicPublishOptions::default()
         };
         let publish = self
             .channel
-            .basic_publish(exchange, route, options, &body, properties);
+            .basic_publish(exchange, route, options, &message.body, properties);
         // After an error the link is over. What was queued may have been sent all the same, and the reply may be there.
         let confirm = match publish.await {
             Ok(confirm) => confirm,
             Err(error) => return drop(self.ending.send(error.to_string())),
         };
+        let mut ticket = { message }.ticket; // alone: body and headers don't wait for the confirm
         ticket.written();
         let Ok(confirmation) = confirm.await else {
             return; // the link is over

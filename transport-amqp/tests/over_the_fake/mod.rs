@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use nameko_cachetools::{ConnectionState, EventSource, Events, Heard, Request, Route, Transport};
 use nameko_cachetools_testkit::{
     Answer, FakeBroker, WireBroker,
@@ -11,7 +12,10 @@ use nameko_cachetools_testkit::{
     transport_conformance,
     wire::{self, Tune},
 };
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 
 use crate::{
     TAKES_UNLIMITED_FRAMES, Tested,
@@ -137,6 +141,36 @@ async fn calls_wait_for_no_confirms() {
     for n in 0..10 {
         let answer = transport.request(request()).await;
         assert!(answer.is_ok(), "call {n}: {answer:?}");
+    }
+}
+
+/// A broker that answers and never confirms must not fill the memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_body_waits_for_its_confirm() {
+    let broker = FakeBroker::new();
+    broker.on("svc.get").reply(Answer::ok(1));
+    let wire = broker.serve().await;
+    let _unconfirmed = wire.no_confirms();
+    let transport = connected(&wire.uri()).await.unwrap();
+    let kept = Arc::new(br#"{"args": [], "kwargs": {}}"#.to_vec());
+    for _ in 0..10 {
+        let mut request = request();
+        request.body = Bytes::from_owner(Kept(kept.clone()));
+        transport.request(request).await.unwrap();
+    }
+    let all_gone = async {
+        while Arc::strong_count(&kept) > 1 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(5), all_gone).await.unwrap();
+}
+
+struct Kept(Arc<Vec<u8>>);
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
