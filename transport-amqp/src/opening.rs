@@ -11,6 +11,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
+    Address,
     events::{LinkEvents, News},
     link::{Link, OpenError, OpenErrorKind, Plan},
     supervisor::Supervisor,
@@ -23,6 +24,7 @@ const MAX_ATTEMPTS: usize = 5;
 /// An open link. Dropping it cuts the connection.
 pub(crate) struct Session {
     pub(crate) link: Arc<dyn Link>,
+    pub(crate) address: Address,
     pub(crate) reply_queue: String,
     pub(crate) events: mpsc::UnboundedSender<News>,
     pub(crate) news: mpsc::UnboundedReceiver<News>,
@@ -71,6 +73,7 @@ impl Supervisor {
                 Ok(Ok(link)) => {
                     return Ok(Session {
                         link,
+                        address: address.clone(),
                         reply_queue,
                         events,
                         news,
@@ -79,7 +82,7 @@ impl Supervisor {
                 Ok(Err(error)) => Failure::from(error),
                 Err(_) => Failure::timeout(limit),
             };
-            failure.reason = format!("{address}: {}", failure.reason);
+            failure.reason = format!("{address}: {}", address.unnamed(&failure.reason));
             tracing::debug!(reason = failure.reason, "no connection");
             failures.push(failure);
         }

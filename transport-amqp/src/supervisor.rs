@@ -185,7 +185,7 @@ impl Supervisor {
                     self.admit(&session);
                     continue;
                 }
-                News::Lost(reason) => reason,
+                News::Lost(reason) => session.address.unnamed(&reason),
                 // It reads again: what was given up is executed anyhow, and others may have been sent since.
                 News::GivenUpUnread if blocked.is_none() => continue,
                 // Only cutting the connection takes a request back. Nothing else is lost: while the broker doesn't

@@ -83,6 +83,11 @@ impl Address {
         };
         !self.tls && !is_loopback
     }
+
+    /// What the broker says, without the user: RabbitMQ names whom it refuses something.
+    pub(crate) fn unnamed(&self, reason: &str) -> String {
+        reason.replace(&format!("user '{}'", self.user), "this user")
+    }
 }
 
 impl fmt::Display for Address {

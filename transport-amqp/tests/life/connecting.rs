@@ -7,7 +7,7 @@ use nameko_cachetools_amqp::{Backoff, ConnectError, OpenError};
 use tokio::time::Instant;
 
 use crate::{
-    fake::{Attempt, Broker, pass, request, settle},
+    fake::{Attempt, Broker, error, pass, request, settle, start},
     state,
 };
 
@@ -201,4 +201,28 @@ async fn links_that_die_young_slow_the_next_attempt_down() {
     broker.link().events.lost("after a good life");
     pass(0.05).await;
     assert!(state.borrow().is_ready(), "the pause is short again");
+}
+
+/// RabbitMQ names whom it refuses something, in whatever it refuses.
+///
+/// Proves: R12.
+#[tokio::test(start_paused = true)]
+async fn no_reason_names_the_user() {
+    let refused =
+        "ACCESS_REFUSED - access to exchange 'nameko-rpc' in vhost 'canary' refused for user 'canary'";
+    let unnamed = refused.replace("user 'canary'", "this user");
+    let broker = Broker::new([Attempt::Fails(OpenError::refused(refused))]);
+    let builder = || broker.builder().uri("amqp://canary:secret@h/canary");
+    let failed = builder().connect().await.unwrap_err().to_string();
+    assert!(failed.ends_with(&unnamed), "{failed}");
+
+    let transport = builder().connect().await.unwrap();
+    let call = start(&transport, "x").await;
+    broker.link().events.lost(refused);
+    let lost = error(call).await.to_string();
+    assert!(lost.ends_with(&unnamed), "{lost}");
+    let ConnectionState::Reconnecting { reason, .. } = state(&transport) else {
+        panic!("{:?}", state(&transport));
+    };
+    assert_eq!(reason, unnamed);
 }
