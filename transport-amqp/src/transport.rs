@@ -10,7 +10,7 @@ use nameko_cachetools::{
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::AbortHandle,
-    time::timeout,
+    time::{Instant, timeout},
 };
 use uuid::Uuid;
 
@@ -129,19 +129,23 @@ impl Transport for AmqpTransport {
         let bytes = u32::try_from(bytes + BESIDE_BODY).unwrap_or(u32::MAX);
         let room = self.inner.unsent.clone().try_acquire_many_owned(bytes).ok();
         let mut waiting = calls.begin(room.is_some())?;
+        let mut expiration = request.expiration.filter(|_| settings.expire_requests);
         let room = match room {
             Some(room) => room,
-            None => self.inner.room(bytes, &mut waiting).await?,
+            None => {
+                let since = Instant::now();
+                let room = self.inner.room(bytes, &mut waiting).await?;
+                // Its caller has waited, too.
+                expiration = expiration.map(|limit| limit.saturating_sub(since.elapsed()));
+                room
+            }
         };
         waiting.link.publish(Outgoing {
             route: request.route,
             body: request.body,
             headers: request.headers,
             persistent: request.persistent,
-            expiration_ms: request
-                .expiration
-                .filter(|_| settings.expire_requests)
-                .map(whole_ms),
+            expiration_ms: expiration.map(whole_ms),
             correlation_id: text(waiting.id),
             ticket: Ticket {
                 calls: calls.clone(),

@@ -246,6 +246,28 @@ async fn bytes_in_front_of_the_socket_are_bounded() {
     drop((first, second));
 }
 
+/// What waits for room waits at its caller's expense.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waited_for_room_expires_with_its_caller_all_the_same() {
+    let broker = Broker::new([]);
+    let builder = broker.builder().max_request_bytes(60).max_unsent_bytes(100);
+    let transport = builder.connect().await.unwrap();
+    let link = broker.link();
+    link.set(Mood::Stalls);
+    let first = start(&transport, &"x".repeat(60)).await;
+    let mut second = request(&"x".repeat(60));
+    second.expiration = Some(Duration::from_secs(3));
+    let second = tokio::spawn({
+        let transport = transport.clone();
+        async move { transport.request(second).await }
+    });
+    pass(2.0).await;
+    link.taken()[0].ticket.written();
+    settle().await;
+    assert_eq!(link.taken()[0].expiration_ms, Some(1000));
+    drop((first, second));
+}
+
 /// What callers leave behind counts, however small it is.
 #[tokio::test(start_paused = true)]
 async fn requests_without_a_body_are_bounded_too() {
