@@ -30,6 +30,8 @@
 //! - A lost connection ends the waiting calls at once, with an error that says whether they may have been executed;
 //!   then the transport reconnects by itself, with a new reply queue. It sends nothing twice.
 //! - Needs a tokio runtime, and lives on the one it was made on. One operating system thread (lapin's) per connection.
+//! - What the broker refuses costs a channel, which is gone as long as the connection lives: 100 for looks at queues that
+//!   are missing, then every look finds `None`; 1,000 for listening, then no listener begins to hear any more.
 //! - Feature `tls` (default): `amqps://` through rustls with ring; who is trusted is set by `Builder::tls`, the system's
 //!   certificates by default. Without the feature such an address is refused.
 //!
