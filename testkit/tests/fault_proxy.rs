@@ -8,7 +8,7 @@ use nameko_cachetools_testkit::fault_proxy::{Cut, FaultProxy, Flow, Frame};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 /// A proxy, and what listens behind it.
@@ -169,4 +169,24 @@ async fn frames_are_rewritten_and_injected_between_others() {
     bench.proxy.heal();
     broker.write_all(&other).await.unwrap();
     assert_eq!(read(&mut client, other.len()).await, other);
+}
+
+/// What is said to one that is gone is lost; the end of who said it isn't.
+#[tokio::test]
+async fn a_connection_whose_both_sides_are_gone_is_over() {
+    let bench = Bench::new().await;
+    let (client, mut broker) = bench.connect().await;
+    drop(client);
+    assert_eq!(within(broker.read(&mut [0])).await.unwrap(), 0);
+    for _ in 0..3 {
+        broker.write_all(b"too late").await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(broker);
+    within(async {
+        while bench.proxy.open() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }

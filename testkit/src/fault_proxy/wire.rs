@@ -90,8 +90,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
         let mut inbox = BytesMut::new();
         while self.read(&mut inbox).await? > 0 {
             let bytes = inbox.split();
-            self.deliver(&bytes).await;
-            if !self.dead {
+            if self.deliver(&bytes).await {
                 shared
                     .bytes_to_broker
                     .fetch_add(bytes.len() as u64, Ordering::SeqCst);
@@ -147,15 +146,18 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
         read
     }
 
-    async fn deliver(&mut self, bytes: &[u8]) {
+    /// Whether they were passed on. If the other side is gone, that says nothing of the end of this one.
+    async fn deliver(&mut self, bytes: &[u8]) -> bool {
         let flow = self.unstalled().await;
-        if self.dead || bytes.is_empty() {
-            return;
+        if bytes.is_empty() {
+            return true;
+        }
+        self.dead |= flow == Flow::Lost;
+        if self.dead {
+            return false;
         }
         let written = async {
             match flow {
-                Flow::Lost => Err(io::ErrorKind::BrokenPipe.into()),
-                Flow::Open | Flow::Stalled => self.to.write_all(bytes).await,
                 Flow::Late(by) => {
                     sleep(by).await;
                     self.to.write_all(bytes).await
@@ -167,9 +169,10 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Pump<R, W> {
                     }
                     Ok(())
                 }
+                Flow::Open | Flow::Stalled | Flow::Lost => self.to.write_all(bytes).await,
             }
         };
-        self.dead = written.await.is_err();
+        written.await.is_ok()
     }
 
     async fn finish(&mut self) -> io::Result<()> {
