@@ -47,16 +47,17 @@ impl Moment {
 
 /// Which clock ages are measured with.
 ///
-/// A hit reads the clock once, and reading an exact one is a large part of what a hit costs. So a client takes the cheapest clock that is right for its transport:
-/// [`Transport::clock`](crate::Transport::clock).
+/// A hit reads the clock once, and reading an exact one is a large part of what a hit costs. So a client takes the
+/// cheapest clock that is right for its transport: [`Transport::clock`](crate::Transport::clock).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Clock {
     /// tokio's clock, which `#[tokio::test(start_paused = true)]` pauses and `sleep` moves. Always right.
     #[default]
     Tokio,
-    /// The kernel's coarse monotonic clock where there is one: it lags by at most one scheduler tick (1 to 10 ms),
-    /// and is cheaper to read. It cannot be paused, so it is for transports over real sockets.
+    /// The kernel's coarse monotonic clock where there is one (Linux, Android, FreeBSD, DragonFly): it lags by at most one
+    /// scheduler tick (1 to 10 ms), and is cheaper to read. Elsewhere the exact one. It cannot be paused, so it is for
+    /// transports over real sockets.
     Coarse,
 }
 
@@ -65,8 +66,8 @@ impl Clock {
     #[inline]
     pub fn now(self) -> Moment {
         match self {
-            Self::Tokio => self.now_exact(),
-            Self::Coarse => coarse_now(),
+            Self::Coarse if HAS_COARSE => coarse_now(),
+            Self::Coarse | Self::Tokio => self.now_exact(),
         }
     }
 
@@ -83,6 +84,14 @@ impl Clock {
         }
     }
 }
+
+/// Elsewhere what stands for it counts while the machine sleeps, as the exact one doesn't, or is the wall clock.
+const HAS_COARSE: bool = cfg!(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "freebsd",
+    target_os = "dragonfly"
+));
 
 /// Where the coarse clock's zero stands: 36 years after our own, since an entry may be older than the machine is up.
 const ORIGIN: u64 = 1 << 60;
