@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use serde::Serialize;
+use serde_json::error::Category;
 
 use crate::{
     args::Args,
@@ -206,7 +207,11 @@ impl Engine {
         Ok(Prepared {
             engine: Arc::clone(self),
             cached,
-            body: wire::body(args).map_err(|error| unsendable(Arc::new(error)))?,
+            body: wire::body(args).map_err(|error| match error.classify() {
+                // In the words of an argument's own `Serialize`.
+                Category::Data => unsendable(Arc::new(Unkeyable::Custom)),
+                _ => unsendable(Arc::new(error)),
+            })?,
             route,
             options,
             context,

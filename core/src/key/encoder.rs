@@ -48,9 +48,12 @@ pub enum Unkeyable {
     /// Positional arguments that are no sequence, or keyword arguments that are no map.
     #[error("positional arguments have to be a sequence, keyword arguments a map")]
     Shape,
-    /// The value's own `Serialize` failed.
-    #[error("{0}")]
-    Custom(String),
+    /// An argument's own `Serialize` failed. What it said may quote the argument, so it is not kept.
+    #[error(
+        "an argument's own `Serialize` failed: try `serde_json::to_string` on it to see why (the words may quote it, so they \
+         aren't repeated here)"
+    )]
+    Custom,
 }
 
 /// [`Unkeyable`] in one word, so that it costs nothing to hand on that all is well.
@@ -60,8 +63,8 @@ pub(crate) struct NoKey(Box<Unkeyable>);
 
 impl ser::Error for NoKey {
     #[cold]
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Unkeyable::Custom(message.to_string()).into()
+    fn custom<T: fmt::Display>(_: T) -> Self {
+        Unkeyable::Custom.into()
     }
 }
 

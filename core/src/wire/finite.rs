@@ -1,19 +1,18 @@
 //! Floats that JSON can't carry, looked for in arguments without a key: its writer puts `null` in their place.
 
-use serde::{
-    Serialize, Serializer,
-    ser::{self, Error as _},
+use serde::{Serialize, Serializer, ser};
+
+use crate::{
+    args::Args,
+    key::{NoKey, Unkeyable},
 };
-use serde_json::Error;
 
-use crate::args::Args;
-
-type Done = Result<(), Error>;
+type Done = Result<(), NoKey>;
 
 /// Fails if there is a NaN or an infinity somewhere in the arguments, however deep or large they are.
-pub(crate) fn check<P: Serialize, K: Serialize>(args: &Args<P, K>) -> Done {
+pub(crate) fn check<P: Serialize, K: Serialize>(args: &Args<P, K>) -> Result<(), Unkeyable> {
     args.positional.serialize(Finite)?;
-    args.keyword.serialize(Finite)
+    Ok(args.keyword.serialize(Finite)?)
 }
 
 /// Writes nothing.
@@ -29,7 +28,7 @@ macro_rules! harmless {
 
 macro_rules! containers {
     ($($method:ident($($argument:ty),*)),*) => {$(
-        fn $method(self, $(_: $argument),*) -> Result<Self, Error> {
+        fn $method(self, $(_: $argument),*) -> Result<Self, NoKey> {
             Ok(self)
         }
     )*};
@@ -37,7 +36,7 @@ macro_rules! containers {
 
 impl Serializer for Finite {
     type Ok = ();
-    type Error = Error;
+    type Error = NoKey;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -82,9 +81,7 @@ impl Serializer for Finite {
         if v.is_finite() {
             Ok(())
         } else {
-            Err(Error::custom(
-                "a float that is not finite (NaN or infinity), which JSON can't carry",
-            ))
+            Err(Unkeyable::NotFinite.into())
         }
     }
 
@@ -123,7 +120,7 @@ macro_rules! items {
     ($($trait:ident: $($method:ident($($name:ty)?)),*;)*) => {$(
         impl ser::$trait for Finite {
             type Ok = ();
-            type Error = Error;
+            type Error = NoKey;
 
             $(fn $method<T: Serialize + ?Sized>(&mut self, $(_: $name,)? value: &T) -> Done {
                 value.serialize(Self)

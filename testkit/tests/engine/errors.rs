@@ -232,6 +232,30 @@ async fn nor_is_it_in_arguments_too_deep_or_too_large_for_a_key() {
     }
 }
 
+/// What a type says when it can't be written may quote it.
+#[tokio::test(start_paused = true)]
+async fn nor_is_a_value_whose_own_serialize_fails_and_nobody_is_told_its_words() {
+    struct Wordy;
+    impl serde::Serialize for Wordy {
+        fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+            Err(serde::ser::Error::custom("canary"))
+        }
+    }
+    let broker = FakeBroker::new();
+    let cached = CacheFirstRpcProxy::new("shop", &client(&broker));
+    let plain = client(&broker).service("shop");
+    let deep = (0..70).fold(json!(1), |inner, _| json!([inner]));
+    for error in [
+        cached.call::<u64, _>("get", (Wordy,)).await.unwrap_err(),
+        cached.call::<u64, _>("get", (&deep, Wordy)).await.unwrap_err(),
+        plain.call::<u64, _>("get", args![x = Wordy]).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, CallError::Arguments { .. }), "{error}");
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    }
+    broker.all_calls().assert_times(0);
+}
+
 /// Neither Display nor Debug of anything public shows what callers and services said to each other.
 ///
 /// Proves: 80, R12, R13, S11.
