@@ -82,33 +82,41 @@ pub(crate) fn rows() -> Vec<Row> {
         }
     });
     // Each follows the trace by itself, in a future of its own.
+    let mut places = [0; 6];
+    let [
+        ours,
+        json_place,
+        bincode_place,
+        cached_place,
+        concurrent_place,
+        moka_place,
+    ] = &mut places;
     macro_rules! follow {
-        ($id:ident => $call:expr) => {{
-            let mut place = 0;
+        ($place:ident, $id:ident => $call:expr) => {
             |number: u64| {
                 warm.runtime.block_on(async {
                     let mut last = 0;
-                    for n in place..place + number {
+                    for n in *$place..*$place + number {
                         let $id = trace[(n + (last & 0x8000_0000)) as usize % trace.len()];
                         last = u64::from($call.stock);
                     }
                     black_box(last);
                 });
-                place += number;
+                *$place += number;
             }
-        }};
+        };
     }
     // Long, since each candidate begins with the processor's caches full of what the others left there.
     let rounds = Rounds::run(
         31,
         100_000,
         &mut [
-            &mut follow!(id => warm.proxy.call::<Product, _>("get", (id,)).await.expect("a hit")),
-            &mut follow!(id => hitbox_get(id).cache(&json).await),
-            &mut follow!(id => hitbox_get(id).cache(&bincode).await),
-            &mut follow!(id => cached_get("get", id).await),
-            &mut follow!(id => concurrent_get("get", id).await),
-            &mut follow!(id => moka.get(&key(id)).await.expect("a hit")),
+            &mut follow!(ours, id => warm.proxy.call::<Product, _>("get", (id,)).await.expect("a hit")),
+            &mut follow!(json_place, id => hitbox_get(id).cache(&json).await),
+            &mut follow!(bincode_place, id => hitbox_get(id).cache(&bincode).await),
+            &mut follow!(cached_place, id => cached_get("get", id).await),
+            &mut follow!(concurrent_place, id => concurrent_get("get", id).await),
+            &mut follow!(moka_place, id => moka.get(&key(id)).await.expect("a hit")),
         ],
     );
     let row = |peer: usize, name: &str, must: f64| {
