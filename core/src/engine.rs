@@ -20,7 +20,7 @@ use crate::{
     entry::{Entry, Sent, Slot, UNSAID},
     error::CallError,
     invalidate::{Force, Scope},
-    key::{Key, Prefix, Unkeyable, Vary},
+    key::{self, Key, Prefix, Unkeyable, Vary},
     message::Request,
     methods::{Methods, Rule},
     options::{Mode, Options},
@@ -194,7 +194,7 @@ impl Engine {
             Ok(key) => Ok(key),
             Err(error @ (Unkeyable::TooDeep | Unkeyable::TooLarge)) => {
                 self.warn_unkeyable(&route, &error);
-                wire::check_finite(args).map_err(|error| unsendable(Arc::new(error)))?;
+                key::check_finite(args).map_err(|error| unsendable(Arc::new(error)))?;
                 Err(Reason::Unkeyable)
             }
             Err(error) => return Err(unsendable(Arc::new(error))),

@@ -2,12 +2,9 @@
 //!
 //! Facts are of nameko 2.14 and 3.0 with kombu's JSON, measured on the wire.
 
-mod finite;
-
 use std::{borrow::Cow, time::Duration};
 
 use bytes::Bytes;
-pub(crate) use finite::check as check_finite;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 

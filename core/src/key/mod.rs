@@ -2,6 +2,7 @@
 
 mod encoder;
 mod ends;
+mod finite;
 mod identity;
 mod order;
 mod serializer;
@@ -23,6 +24,7 @@ pub(crate) use encoder::NoKey;
 pub use encoder::Unkeyable;
 use encoder::{ARRAY, Encoder};
 pub(crate) use ends::Ends;
+pub(crate) use finite::check as check_finite;
 pub(crate) use identity::Vary;
 use serde::Serialize;
 use writer::{Keywords, Positional, Writer};

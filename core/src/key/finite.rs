@@ -2,10 +2,8 @@
 
 use serde::{Serialize, Serializer, ser};
 
-use crate::{
-    args::Args,
-    key::{NoKey, Unkeyable},
-};
+use super::{NoKey, Unkeyable};
+use crate::args::Args;
 
 type Done = Result<(), NoKey>;
 
