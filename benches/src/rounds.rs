@@ -143,17 +143,17 @@ mod tests {
 
     #[test]
     fn crowded_rounds_are_left_out() {
-        let (mut rounds, mut n) = (4, 0.0);
+        crowd::crowding(); // from here on it is known what a core of one's own is like
+        let mut n = 0.0;
         let taken = Rounds::least_crowded(
-            rounds,
+            3,
             || 0.0,
             || {
-                rounds -= usize::from(rounds > 0);
                 n += 1.0;
                 (n != 2.0).then(|| (vec![n, 10.0 * n], if n == 3.0 { f64::MAX } else { -n }))
             },
         );
-        assert_eq!(taken.0, [[6.0, 5.0, 4.0, 1.0], [60.0, 50.0, 40.0, 10.0]]);
+        assert_eq!(taken.0, [[5.0, 4.0, 1.0], [50.0, 40.0, 10.0]]);
     }
 
     #[test]
