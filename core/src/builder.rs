@@ -90,8 +90,8 @@ impl<P: Policy, Proxy> ProxyBuilder<P, Proxy> {
     }
 
     /// Says that `method` changes something: it is a plain call, whatever the other settings say, and when it has ended,
-    /// everything in `scopes` is invalidated, in all proxies of the client. Also after an error, a spent limit, or a caller who left: the change
-    /// may have happened. Only if the request certainly was not sent, nothing is.
+    /// everything in `scopes` is invalidated, in all proxies of the client. Also after an error, a spent limit, or a
+    /// caller who left: the change may have happened. Only if the request certainly was not sent, nothing is.
     ///
     /// ```
     /// # use nameko_cachetools::{CacheFirstRpcProxy, Client, Request, Response, Scope, transport_fn};

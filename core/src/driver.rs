@@ -264,7 +264,7 @@ impl Attempt<'_> {
     /// The stored entry, unless it is older than this call accepts. However slow the store, the call lasts no longer
     /// than its limit and one wait for the store.
     async fn look_up(&self) -> Option<Found> {
-        let call_ends = self.limit().and_then(|limit| self.started.checked_add(limit));
+        let call_ends = Limit::new(self.started, self.limit()).map(|limit| limit.ends);
         let (entry, expired) = self.cache.look_up(self.key, &self.call.route, call_ends).await?;
         let age = entry.age(self.call.engine.client.clock().now());
         let accepted = self.call.options.max_age.is_none_or(|most| age <= most);

@@ -8,7 +8,8 @@
 //!
 //! Both ours and the loops send persistent, mandatory requests with publisher confirms on, and consume their replies
 //! without acknowledgements; the service is a process of its own, on a private node. In each round all clients are measured
-//! in turn, so that what else the machine does falls on all alike, and a row is the median of the rounds' ratios.
+//! in turn, so that what else the machine does falls on all alike, and a row is the median of the ratios of those rounds,
+//! half of all, in which strangers used the cores least.
 #![allow(
     clippy::expect_used,
     clippy::disallowed_methods,
