@@ -4,8 +4,8 @@
 use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use nameko_cachetools::{
-    CacheFirstRpcProxy, Call, Client, Clock, Entry, IntoArgs, Key, MemoryStore, Moment, Reply, Request,
-    Response, Scope, Store, args, transport_fn,
+    CacheFirstRpcProxy, CachedRpcProxy, Call, Client, Clock, Entry, Failover, IntoArgs, Key, MemoryStore,
+    Moment, Reply, Request, Response, Scope, Store, args, transport_fn,
 };
 use nameko_cachetools_benches::runtime;
 use serde::Serialize;
@@ -100,6 +100,30 @@ fn what_does_not_concern_a_hit_lets_it_allocate_nothing() {
         assert_eq!(allocations_after(clock, || (7u64,), elsewhere, |call| call), 0);
         assert_eq!(allocations_after(clock, || (7u64,), |_| {}, limited), 0);
     }
+}
+
+/// Futures of the call and of its request, a task, the request itself, timers, and places in tables.
+#[test]
+fn a_call_that_waits_holds_less_than_four_kilobytes() {
+    const CALLS: u64 = 1000;
+    let client = Client::new(transport_fn(|_: Request| std::future::pending()));
+    let proxy = CachedRpcProxy::builder("s")
+        .policy(Failover::after(Duration::from_secs(1)))
+        .build(&client);
+    let runtime = runtime();
+    let mut waiting = Vec::with_capacity(CALLS as usize);
+    let counted = allocation_counter::measure(|| {
+        runtime.block_on(async {
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            for n in 0..CALLS {
+                let mut call = proxy.call::<u64, _>("m", (n,)).into_future();
+                assert!(std::pin::Pin::new(&mut call).poll(&mut cx).is_pending());
+                waiting.push(call);
+            }
+            tokio::task::yield_now().await; // their requests are sent
+        });
+    });
+    assert!(counted.bytes_current / (CALLS as i64) < 4096, "{counted:?}");
 }
 
 /// Proves: R2.
